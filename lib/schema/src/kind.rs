@@ -1,0 +1,351 @@
+//! The one table: a row says everything that sets a kind apart.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::key::Resource;
+use crate::object::Object;
+use crate::status::FieldError;
+
+/// Whether objects of a kind live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One set for the whole cluster.
+    Cluster,
+    /// One set a namespace.
+    Namespaced,
+}
+
+/// Parts of an object that have a path of their own below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are Kubernetes' own subresources")]
+pub enum Subresource {
+    Status,
+    Scale,
+    Binding,
+    Eviction,
+    Log,
+    Token,
+    Finalize,
+    EphemeralContainers,
+    Resize,
+}
+
+/// A column that `kubectl get` prints.
+pub struct Column<T: 'static> {
+    /// Heading, such as `Up-to-date`.
+    pub name: &'static str,
+    /// `string`, `integer`, `boolean`, `date` or `number`.
+    pub kind: &'static str,
+    /// `name` for the first column, else empty.
+    pub format: &'static str,
+    /// 0 is always shown, 1 only by `-o wide`.
+    pub priority: i32,
+    /// The column's description in a Table.
+    pub description: &'static str,
+    /// The cell for an object, at the time given.
+    pub cell: fn(&T, Timestamp) -> Value,
+}
+
+/// A field that a field selector may name.
+pub struct Selectable<T: 'static> {
+    /// Path, such as `spec.nodeName`.
+    pub field: &'static str,
+    /// The object's value there; empty when unset.
+    pub value: fn(&T) -> String,
+}
+
+/// Behaviour of a kind over its typed struct. Every method is pure.
+pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static {
+    /// Names for the command line, such as `deploy`.
+    const SHORT: &'static [&'static str] = &[];
+    /// Groups of kinds that it belongs to, such as `all`.
+    const CATEGORIES: &'static [&'static str] = &[];
+    /// Its subresources.
+    const SUBRESOURCES: &'static [Subresource] = &[];
+    /// What `kubectl get` prints.
+    const COLUMNS: &'static [Column<Self>];
+    /// Fields for selectors, beside `metadata.name` and `metadata.namespace`.
+    const SELECTABLE: &'static [Selectable<Self>] = &[];
+    /// Fills in what the client left out. Idempotent.
+    fn fill_defaults(&mut self) {}
+    /// Before validation: drops what clients may not set, keeps status, raises the generation.
+    fn prepare(&mut self, old: Option<&Self>, write: Write) {
+        let _ = (old, write);
+    }
+    /// Everything wrong with it, in upstream's order and words.
+    fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {
+        let _ = (old, write);
+        Vec::new()
+    }
+    /// Advice that goes back as `Warning` headers.
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let _ = old;
+        Vec::new()
+    }
+}
+
+/// Which door a write came through: it decides what may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The object itself: status is kept as it was.
+    Main,
+    /// `/status`: everything but status is kept as it was.
+    Status,
+    /// Another subresource.
+    Other(Subresource),
+}
+
+/// A typed view of an object, parsed in this crate so that its code is compiled once.
+pub trait Typed: Sized + k8s_openapi::Resource {
+    /// Reads an object. Errors name the field and what was wrong.
+    fn from_object(object: &Object) -> Result<Self, String>;
+    /// Writes `self` as an object, with `apiVersion` and `kind`.
+    fn to_object(&self) -> Object;
+}
+
+/// A column without its typed cell: what a Table's head says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnHead {
+    /// Heading.
+    pub name: Cow<'static, str>,
+    /// `string`, `integer`, `boolean`, `date` or `number`.
+    pub kind: Cow<'static, str>,
+    /// `name` or empty.
+    pub format: Cow<'static, str>,
+    /// 0 or 1.
+    pub priority: i32,
+    /// Description.
+    pub description: Cow<'static, str>,
+}
+
+/// The typed rules of a kind behind one face, over objects as they travel.
+///
+/// `Err` means that the object does not decode into the kind; its text names the field.
+pub trait Behaviour: Send + Sync {
+    /// See [`Rules::fill_defaults`]. Changes only what the rules changed: unknown fields stay.
+    fn fill_defaults(&self, object: &mut Object) -> Result<(), String>;
+    /// See [`Rules::prepare`].
+    fn prepare(&self, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), String>;
+    /// See [`Rules::validate`].
+    fn validate(&self, object: &Object, old: Option<&Object>, write: Write) -> Result<Vec<FieldError>, String>;
+    /// See [`Rules::warnings`].
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Result<Vec<String>, String>;
+    /// The heads of its columns.
+    fn columns(&self) -> Vec<ColumnHead>;
+    /// The cells of an object's row, one a column.
+    fn row(&self, object: &Object, now: Timestamp) -> Result<Vec<Value>, String>;
+    /// Fields that a selector may name.
+    fn selectable(&self) -> Vec<Cow<'static, str>>;
+    /// The object's value of such a field; `None` when the field can't be selected by.
+    fn field(&self, object: &Object, field: &str) -> Option<String>;
+}
+
+struct Typing<T>(PhantomData<fn() -> T>);
+
+/// Carries what the rules changed between two typed writings over to the object, and nothing else.
+fn carry(object: &mut Map<String, Value>, before: &Map<String, Value>, after: &Map<String, Value>) {
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        object.remove(key);
+    }
+    for (key, new) in after {
+        match (before.get(key), object.get_mut(key)) {
+            (Some(old), _) if old == new => {}
+            (Some(Value::Object(old)), Some(Value::Object(inner))) if new.is_object() => {
+                carry(inner, old, new.as_object().expect("checked to be a map"));
+            }
+            (Some(Value::Array(old)), Some(Value::Array(items))) if same_length(new, old, items) => {
+                let news = new.as_array().expect("same_length checked that it is a list");
+                for ((item, old), new) in items.iter_mut().zip(old).zip(news) {
+                    carry_item(item, old, new);
+                }
+            }
+            _ => {
+                object.insert(key.clone(), new.clone());
+            }
+        }
+    }
+}
+
+fn same_length(new: &Value, old: &[Value], items: &[Value]) -> bool {
+    new.as_array().is_some_and(|news| news.len() == old.len() && items.len() == old.len())
+}
+
+fn carry_item(item: &mut Value, old: &Value, new: &Value) {
+    match (item, old, new) {
+        (_, old, new) if old == new => {}
+        (Value::Object(item), Value::Object(old), Value::Object(new)) => carry(item, old, new),
+        (item, _, new) => *item = new.clone(),
+    }
+}
+
+fn parse<T: DeserializeOwned>(object: &Object) -> Result<T, String> {
+    T::deserialize(object.map()).map_err(|error| error.to_string())
+}
+
+fn written<T: Serialize>(typed: &T) -> Result<Map<String, Value>, String> {
+    match serde_json::to_value(typed).map_err(|error| error.to_string())? {
+        Value::Object(map) => Ok(map),
+        other => Err(format!("an object must be a map, not {other}")),
+    }
+}
+
+fn change<T: Rules>(object: &mut Object, change: impl FnOnce(&mut T) -> Result<(), String>) -> Result<(), String> {
+    let mut typed: T = parse(object)?;
+    let before = written(&typed)?;
+    change(&mut typed)?;
+    let after = written(&typed)?;
+    carry(object.map_mut(), &before, &after);
+    Ok(())
+}
+
+impl<T: Rules> Behaviour for Typing<T> {
+    fn fill_defaults(&self, object: &mut Object) -> Result<(), String> {
+        change::<T>(object, |typed| {
+            typed.fill_defaults();
+            Ok(())
+        })
+    }
+
+    fn prepare(&self, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), String> {
+        let old = old.map(parse::<T>).transpose()?;
+        change::<T>(object, |typed| {
+            typed.prepare(old.as_ref(), write);
+            Ok(())
+        })
+    }
+
+    fn validate(&self, object: &Object, old: Option<&Object>, write: Write) -> Result<Vec<FieldError>, String> {
+        let old = old.map(parse::<T>).transpose()?;
+        Ok(parse::<T>(object)?.validate(old.as_ref(), write))
+    }
+
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Result<Vec<String>, String> {
+        let old = old.map(parse::<T>).transpose()?;
+        Ok(parse::<T>(object)?.warnings(old.as_ref()))
+    }
+
+    fn columns(&self) -> Vec<ColumnHead> {
+        T::COLUMNS
+            .iter()
+            .map(|column| ColumnHead {
+                name: Cow::Borrowed(column.name),
+                kind: Cow::Borrowed(column.kind),
+                format: Cow::Borrowed(column.format),
+                priority: column.priority,
+                description: Cow::Borrowed(column.description),
+            })
+            .collect()
+    }
+
+    fn row(&self, object: &Object, now: Timestamp) -> Result<Vec<Value>, String> {
+        let typed: T = parse(object)?;
+        Ok(T::COLUMNS.iter().map(|column| (column.cell)(&typed, now)).collect())
+    }
+
+    fn selectable(&self) -> Vec<Cow<'static, str>> {
+        T::SELECTABLE.iter().map(|one| Cow::Borrowed(one.field)).collect()
+    }
+
+    fn field(&self, object: &Object, field: &str) -> Option<String> {
+        let one = T::SELECTABLE.iter().find(|one| one.field == field)?;
+        parse::<T>(object).ok().map(|typed| (one.value)(&typed))
+    }
+}
+
+impl<T: Rules> Typed for T {
+    fn from_object(object: &Object) -> Result<Self, String> {
+        parse(object)
+    }
+
+    fn to_object(&self) -> Object {
+        Object::from(written(self).expect("a Kubernetes object serializes to a map"))
+    }
+}
+
+/// Where a row's behaviour lives: built in, or made at run time from a definition.
+#[derive(Clone)]
+pub enum Behaviours {
+    /// Built into the program.
+    BuiltIn(&'static dyn Behaviour),
+    /// Made from a CustomResourceDefinition.
+    Made(Arc<dyn Behaviour>),
+}
+
+impl Deref for Behaviours {
+    type Target = dyn Behaviour;
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::BuiltIn(behaviour) => *behaviour,
+            Self::Made(behaviour) => behaviour.as_ref(),
+        }
+    }
+}
+
+/// One row of the table with its typed struct erased; a custom resource becomes the same value at run time.
+///
+/// It dereferences to its [`Behaviour`]: `kind.fill_defaults(&mut object)`.
+#[derive(Clone)]
+pub struct Kind {
+    /// Group, version and plural.
+    pub resource: Resource,
+    /// CamelCase name, such as `Deployment`.
+    pub kind: Cow<'static, str>,
+    /// CamelCase name of a list of it.
+    pub list_kind: Cow<'static, str>,
+    /// Namespaced or not.
+    pub scope: Scope,
+    /// Short names.
+    pub short_names: Cow<'static, [&'static str]>,
+    /// Categories.
+    pub categories: Cow<'static, [&'static str]>,
+    /// Subresources.
+    pub subresources: Cow<'static, [Subresource]>,
+    behaviour: Behaviours,
+}
+
+impl Deref for Kind {
+    type Target = dyn Behaviour;
+    fn deref(&self) -> &Self::Target {
+        &*self.behaviour
+    }
+}
+
+impl Kind {
+    /// The row of a built-in kind.
+    #[must_use]
+    pub const fn of<T: Rules + k8s_openapi::ListableResource>(scope: Scope) -> Self {
+        Self {
+            resource: Resource::of::<T>(),
+            kind: Cow::Borrowed(T::KIND),
+            list_kind: Cow::Borrowed(T::LIST_KIND),
+            scope,
+            short_names: Cow::Borrowed(T::SHORT),
+            categories: Cow::Borrowed(T::CATEGORIES),
+            subresources: Cow::Borrowed(T::SUBRESOURCES),
+            behaviour: Behaviours::BuiltIn(const { &Typing::<T>(PhantomData) }),
+        }
+    }
+
+    /// The lower-case singular name.
+    #[must_use]
+    pub fn singular(&self) -> String {
+        self.kind.to_ascii_lowercase()
+    }
+
+    /// Whether objects live in namespaces.
+    #[must_use]
+    pub fn is_namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+}
+
+/// Every built-in kind.
+pub const KINDS: &[Kind] = &[];

@@ -1,0 +1,14 @@
+//! What Kubernetes objects are, said once: structure, defaults, validation, columns, selectors and patches.
+//!
+//! Nothing here does IO, reads a clock or knows of tokio. Structure comes from Kubernetes' published schema
+//! (`structure`); behaviour is one row a kind in [`KINDS`]. Everything else in the project reads these two.
+
+pub mod key;
+pub mod kind;
+pub mod object;
+pub mod status;
+
+pub use key::{Key, Resource, Revision, Uid};
+pub use kind::{Column, KINDS, Kind, Rules, Scope, Selectable, Subresource, Typed};
+pub use object::Object;
+pub use status::{FieldError, Reason, Status};

@@ -1,0 +1,8 @@
+//! The bundled control plane: store, API server, controllers and scheduler.
+//!
+//! Layers only look down: `store <- api <- client <- informer <- {controllers, scheduler}`. Nothing but `api` touches
+//! the store; everything else speaks through [`client::Client`].
+
+pub mod client;
+pub mod store;
+pub mod world;

@@ -1,0 +1,1 @@
+//! Keys to objects, with one revision counter and a bounded history.

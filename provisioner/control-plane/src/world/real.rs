@@ -1,0 +1,83 @@
+//! The real clock, random numbers and disk. The only place that may touch them.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the one door to the real ones")]
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::time::Duration;
+
+use super::*;
+
+/// The system's clock.
+#[derive(Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
+        let wait = until.duration_since(Timestamp::now());
+        let wait = Duration::try_from(wait).unwrap_or(Duration::ZERO);
+        Box::pin(tokio::time::sleep(wait))
+    }
+}
+
+/// The operating system's random numbers.
+#[derive(Debug)]
+pub struct SystemRng;
+
+impl Rng for SystemRng {
+    fn next_u64(&self) -> u64 {
+        rand::random()
+    }
+}
+
+/// Files below one folder; files are made readable by their owner alone.
+#[derive(Debug)]
+pub struct Folder(pub PathBuf);
+
+impl Disk for Folder {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.0.join(path))?;
+        Ok(Box::new(RealFile(file)))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+/// The real world, with files below `folder`.
+#[must_use]
+pub fn world(folder: impl Into<PathBuf>) -> World {
+    World { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), disk: Arc::new(Folder(folder.into())) }
+}

@@ -1,0 +1,47 @@
+//! Pod network, service proxy and DNS of one node.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use futures::future::BoxFuture;
+use kprov_schema::Uid;
+
+/// Where a pod is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Path of the pod's network namespace, for [`crate::runtime::SandboxSpec::netns`]; `None` without a kernel behind.
+    pub netns: Option<PathBuf>,
+    /// The pod's address.
+    pub address: IpAddr,
+}
+
+/// Why the network could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// Every address of the node's range is in use.
+    #[error("no address is left in {0}")]
+    Exhausted(String),
+    /// The kernel said no.
+    #[error("{what}")]
+    System {
+        /// What was being done, and to what.
+        what: String,
+        /// The cause.
+        #[source]
+        source: crate::runtime::Cause,
+    },
+}
+
+/// Attaches pods to a node's network. Both methods may be called again after a crash.
+pub trait PodNetwork: Send + Sync + 'static {
+    /// Gives the pod a namespace, a link and an address; the same ones when it already has them.
+    fn attach<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<Attachment, NetError>>;
+    /// Takes them away. A pod that has none is no error.
+    fn detach<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<(), NetError>>;
+    /// Pods that are attached.
+    fn attached(&self) -> BoxFuture<'_, Result<Vec<(Uid, Attachment)>, NetError>>;
+    /// Address of the node itself.
+    fn node_address(&self) -> IpAddr;
+    /// The address that pods ask for names, for their `resolv.conf`.
+    fn dns_address(&self) -> IpAddr;
+}

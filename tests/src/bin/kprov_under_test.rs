@@ -1,0 +1,3 @@
+//! The kprov command.
+
+fn main() {}
