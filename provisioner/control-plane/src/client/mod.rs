@@ -3,6 +3,8 @@
 //! In process the verbs are called without a socket and objects are shared, not copied. Every call goes through
 //! authorization, admission and validation as one that came over the network.
 
+pub mod node;
+
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
