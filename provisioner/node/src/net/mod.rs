@@ -1,5 +1,18 @@
 //! Pod network, service proxy and DNS of one node.
 
+#[cfg(target_os = "linux")]
+pub mod link;
+#[cfg(target_os = "linux")]
+pub mod linux;
+#[cfg(target_os = "linux")]
+pub mod netns;
+#[cfg(target_os = "linux")]
+pub mod nft;
+#[cfg(target_os = "linux")]
+pub mod proxy;
+#[cfg(target_os = "linux")]
+pub mod underlay;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -30,6 +43,13 @@ pub enum NetError {
         #[source]
         source: crate::runtime::Cause,
     },
+}
+
+impl NetError {
+    /// What the kernel refused, and why.
+    pub fn system(what: String, source: impl Into<crate::runtime::Cause>) -> Self {
+        Self::System { what, source: source.into() }
+    }
 }
 
 /// Attaches pods to a node's network. Both methods may be called again after a crash.

@@ -1,0 +1,283 @@
+//! What a node must do so that services answer: from services and endpoint slices to a table of rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
+
+use super::nft::{
+    Chain, Expr, Hook, HookKind, HookPoint, Set, Table, Value, Values, Verdict, endpoint_data, port_key, service_key,
+};
+
+const MASQUERADE: u32 = 0x4000;
+const DSTNAT_PRIORITY: i32 = -100;
+const SRCNAT_PRIORITY: i32 = 100;
+
+/// One port of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frontend {
+    /// `<namespace>/<service>/<port>/<protocol>`: unique, and the name of its chains.
+    pub name: String,
+    /// Addresses that it answers on.
+    pub addresses: Vec<Ipv4Addr>,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Port on those addresses.
+    pub port: u16,
+    /// Port on every node.
+    pub node_port: Option<u16>,
+    /// One client always reaches the same endpoint, as long as the endpoints stay the same.
+    pub sticky: bool,
+    /// What comes from outside goes to endpoints of the node it came to only, and keeps its source address.
+    pub external_local: bool,
+    /// What comes from inside goes to endpoints of the same node only.
+    pub internal_local: bool,
+    /// Who answers.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One address and port that answers for a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Address of the pod.
+    pub address: Ipv4Addr,
+    /// Port of the container.
+    pub port: u16,
+    /// Node that the pod is on.
+    pub node: String,
+}
+
+/// The node whose rules are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Name.
+    pub name: String,
+    /// Address that node ports answer on.
+    pub address: Ipv4Addr,
+    /// Addresses of all pods of the cluster.
+    pub pods: Ipv4Net,
+}
+
+/// Every port of every service that has an address, in order of its name.
+///
+/// Source: <https://kubernetes.io/docs/reference/networking/virtual-ips/>
+#[must_use]
+pub fn frontends(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Vec<Frontend> {
+    let mut by_service: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
+    for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
+        let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/service-name"));
+        if let (Some(namespace), Some(service)) = (slice.metadata.namespace.as_deref(), service) {
+            by_service.entry((namespace, service)).or_default().push(slice);
+        }
+    }
+    let mut frontends: Vec<Frontend> = services
+        .iter()
+        .flat_map(|service| {
+            let key = (text(&service.metadata.namespace), text(&service.metadata.name));
+            of_service(service, key, by_service.get(&key).map_or(&[][..], Vec::as_slice))
+        })
+        .collect();
+    frontends.sort_by(|a, b| a.name.cmp(&b.name));
+    frontends
+}
+
+fn text(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
+}
+
+fn of_service(service: &Service, (namespace, name): (&str, &str), slices: &[&EndpointSlice]) -> Vec<Frontend> {
+    let Some(spec) = service.spec.as_ref() else { return Vec::new() };
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return Vec::new();
+    }
+    let addresses = addresses(service, spec);
+    if addresses.is_empty() {
+        return Vec::new();
+    }
+    spec.ports
+        .iter()
+        .flatten()
+        .filter_map(|port| {
+            let protocol = port.protocol.as_deref().unwrap_or("TCP");
+            Some(Frontend {
+                name: format!("{namespace}/{name}/{}/{}", port.port, protocol.to_ascii_lowercase()),
+                addresses: addresses.clone(),
+                protocol: protocol_number(protocol)?,
+                port: u16::try_from(port.port).ok()?,
+                node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+                sticky: spec.session_affinity.as_deref() == Some("ClientIP"),
+                external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+                internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+                endpoints: endpoints(port, slices),
+            })
+        })
+        .collect()
+}
+
+fn addresses(service: &Service, spec: &ServiceSpec) -> Vec<Ipv4Addr> {
+    let balanced = service.status.iter().flat_map(|status| &status.load_balancer).flat_map(|lb| &lb.ingress).flatten();
+    let all = spec.cluster_ips.iter().flatten().chain(spec.external_ips.iter().flatten());
+    let all = all.map(String::as_str).chain(balanced.filter_map(|ingress| ingress.ip.as_deref()));
+    let unique: BTreeSet<Ipv4Addr> = all.filter_map(|text| text.parse().ok()).collect();
+    unique.into_iter().collect()
+}
+
+fn protocol_number(protocol: &str) -> Option<u8> {
+    match protocol {
+        "TCP" => Some(6),
+        "UDP" => Some(17),
+        "SCTP" => Some(132),
+        _ => None,
+    }
+}
+
+/// Ready endpoints; where none is, those that still serve while they end.
+fn endpoints(port: &ServicePort, slices: &[&EndpointSlice]) -> Vec<Endpoint> {
+    let collect = |wanted: fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
+        slices.iter().flat_map(|slice| of_slice(port, slice, wanted)).collect()
+    };
+    let ready = collect(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
+    let chosen = if ready.is_empty() { collect(serves_while_ending) } else { ready };
+    chosen.into_iter().collect()
+}
+
+fn serves_while_ending(endpoint: &SliceEndpoint) -> bool {
+    endpoint.conditions.as_ref().is_some_and(|c| c.terminating == Some(true) && c.serving == Some(true))
+}
+
+fn of_slice(port: &ServicePort, slice: &EndpointSlice, wanted: fn(&SliceEndpoint) -> bool) -> Vec<Endpoint> {
+    let named = |other: &Option<String>| text(other) == text(&port.name);
+    let Some(number) = slice.ports.iter().flatten().find(|other| named(&other.name)).and_then(|other| other.port)
+    else {
+        return Vec::new();
+    };
+    let Ok(number) = u16::try_from(number) else { return Vec::new() };
+    let of_endpoint = |endpoint: &SliceEndpoint| {
+        Some(Endpoint {
+            address: endpoint.addresses.first()?.parse().ok()?,
+            port: number,
+            node: text(&endpoint.node_name).to_owned(),
+        })
+    };
+    slice.endpoints.iter().flatten().filter(|endpoint| wanted(endpoint)).filter_map(of_endpoint).collect()
+}
+
+/// The rules of one node.
+#[must_use]
+pub fn rules(frontends: &[Frontend], node: &NodeView) -> Table {
+    let mut table = Table { name: "kprov".to_owned(), sets: Vec::new(), chains: Vec::new() };
+    let mut services = Vec::new();
+    let mut node_ports = Vec::new();
+    let mut refused = Vec::new();
+    let mut refused_ports = Vec::new();
+    for frontend in frontends {
+        let internal = Verdict::Goto(internal_chain(frontend));
+        let vips = frontend.addresses.iter().map(|ip| service_key(*ip, frontend.protocol, frontend.port));
+        let node_port = frontend.node_port.map(|port| port_key(frontend.protocol, port));
+        if frontend.endpoints.is_empty() {
+            refused.extend(vips.map(|key| (key, Value::None)));
+            refused_ports.extend(node_port.map(|key| (key, Value::None)));
+            continue;
+        }
+        services.extend(vips.map(|key| (key, Value::Verdict(internal.clone()))));
+        node_ports.extend(node_port.map(|key| (key, Value::Verdict(Verdict::Goto(external_chain(frontend))))));
+        add_frontend(&mut table, frontend, node);
+    }
+    let hairpin = hairpin(frontends, node);
+    table.sets.push(Set { name: "services".into(), key_bytes: 12, values: Values::Verdicts, elements: services });
+    table.sets.push(Set { name: "node-ports".into(), key_bytes: 8, values: Values::Verdicts, elements: node_ports });
+    table.sets.push(Set { name: "refused".into(), key_bytes: 12, values: Values::None, elements: refused });
+    table.sets.push(Set { name: "refused-ports".into(), key_bytes: 8, values: Values::None, elements: refused_ports });
+    table.sets.push(Set { name: "hairpin".into(), key_bytes: 8, values: Values::None, elements: hairpin });
+    table.chains.extend(base_chains(node));
+    table
+}
+
+/// A pod that reaches itself through its service must see another source address, or its answer never leaves it.
+fn hairpin(frontends: &[Frontend], node: &NodeView) -> Vec<(Vec<u8>, Value)> {
+    let local = frontends.iter().flat_map(|frontend| &frontend.endpoints).filter(|endpoint| endpoint.node == node.name);
+    let unique: BTreeSet<Ipv4Addr> = local.map(|endpoint| endpoint.address).collect();
+    unique.into_iter().map(|ip| ([ip.octets(), ip.octets()].concat(), Value::None)).collect()
+}
+
+fn internal_chain(frontend: &Frontend) -> String {
+    format!("service-{}", frontend.name)
+}
+
+fn external_chain(frontend: &Frontend) -> String {
+    format!("external-{}", frontend.name)
+}
+
+fn add_frontend(table: &mut Table, frontend: &Frontend, node: &NodeView) {
+    let all: Vec<&Endpoint> = frontend.endpoints.iter().collect();
+    let local: Vec<&Endpoint> = all.iter().copied().filter(|endpoint| endpoint.node == node.name).collect();
+    let inside = if frontend.internal_local { &local } else { &all };
+    let internal = balance(table, &format!("endpoints-{}", frontend.name), inside, frontend.sticky);
+    table.chains.push(Chain { name: internal_chain(frontend), hook: None, rules: vec![internal] });
+    if frontend.node_port.is_none() {
+        return;
+    }
+    let to_internal = Expr::Verdict(Verdict::Goto(internal_chain(frontend)));
+    let rules = if frontend.external_local {
+        let from_pod = [Expr::Source(0), Expr::Mask(0, node.pods.netmask().octets())];
+        let from_pod = from_pod.into_iter().chain([equal(node.pods.network()), to_internal]).collect();
+        vec![from_pod, balance(table, &format!("local-{}", frontend.name), &local, frontend.sticky)]
+    } else {
+        vec![vec![Expr::SetMark(MASQUERADE), to_internal]]
+    };
+    table.chains.push(Chain { name: external_chain(frontend), hook: None, rules });
+}
+
+fn equal(address: Ipv4Addr) -> Expr {
+    Expr::Equal(0, address.octets().to_vec())
+}
+
+/// A rule that sends a connection to one of the endpoints, each as likely as the others.
+fn balance(table: &mut Table, map: &str, endpoints: &[&Endpoint], sticky: bool) -> Vec<Expr> {
+    let Ok(count @ 1..) = u32::try_from(endpoints.len()) else {
+        return vec![Expr::Verdict(Verdict::Drop)];
+    };
+    let data = |endpoint: &&Endpoint| Value::Data(endpoint_data(endpoint.address, endpoint.port));
+    let elements = (0..count).zip(endpoints).map(|(index, one)| (index.to_ne_bytes().to_vec(), data(one))).collect();
+    table.sets.push(Set { name: map.to_owned(), key_bytes: 4, values: Values::Data(8), elements });
+    let choose = if sticky {
+        vec![Expr::Source(1), Expr::HashOf { from: 1, to: 0, below: count }]
+    } else {
+        vec![Expr::Random(0, count)]
+    };
+    let send = [Expr::Load { key: 0, map: map.to_owned(), to: 4 }, Expr::Dnat { address: 4, port: 5 }];
+    choose.into_iter().chain(send).collect()
+}
+
+fn base_chains(node: &NodeView) -> Vec<Chain> {
+    let chain = |name: &str, kind, point, priority, rules| Chain {
+        name: name.to_owned(),
+        hook: Some(Hook { kind, point, priority }),
+        rules,
+    };
+    let key = || [Expr::Destination(0), Expr::Protocol(1), Expr::Port(2)];
+    let to_node = || [Expr::Destination(0), equal(node.address), Expr::Protocol(0), Expr::Port(1)];
+    let with = |start: &[Expr], end: &[Expr]| [start, end].concat();
+    let find =
+        vec![with(&key(), &[Expr::Act(0, "services".into())]), with(&to_node(), &[Expr::Act(0, "node-ports".into())])];
+    let refuse = vec![
+        with(&key(), &[Expr::In(0, "refused".into()), Expr::Reject]),
+        with(&to_node(), &[Expr::In(0, "refused-ports".into()), Expr::Reject]),
+    ];
+    let mark = MASQUERADE.to_ne_bytes();
+    let leave = vec![
+        vec![Expr::Mark(0), Expr::Mask(0, mark), Expr::Equal(0, mark.to_vec()), Expr::Masquerade],
+        vec![Expr::Source(0), Expr::Destination(1), Expr::In(0, "hairpin".into()), Expr::Masquerade],
+    ];
+    vec![
+        chain("from-links", HookKind::Nat, HookPoint::Prerouting, DSTNAT_PRIORITY, find.clone()),
+        chain("from-here", HookKind::Nat, HookPoint::Output, DSTNAT_PRIORITY, find),
+        chain("leaving", HookKind::Nat, HookPoint::Postrouting, SRCNAT_PRIORITY, leave),
+        chain("refuse-input", HookKind::Filter, HookPoint::Input, 0, refuse.clone()),
+        chain("refuse-forward", HookKind::Filter, HookPoint::Forward, 0, refuse.clone()),
+        chain("refuse-output", HookKind::Filter, HookPoint::Output, 0, refuse),
+    ]
+}
