@@ -1,3 +1,4 @@
 //! Tests of the node's rooms against the real kernel. They need root.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod net;
