@@ -6,6 +6,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -347,5 +349,9 @@ impl Kind {
     }
 }
 
-/// Every built-in kind.
-pub const KINDS: &[Kind] = &[];
+/// Every built-in kind, by group, then by name.
+pub const KINDS: &[Kind] = &[
+    Kind::of::<Pod>(Scope::Namespaced),
+    Kind::of::<Deployment>(Scope::Namespaced),
+    Kind::of::<ReplicaSet>(Scope::Namespaced),
+];

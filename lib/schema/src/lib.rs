@@ -3,10 +3,14 @@
 //! Nothing here does IO, reads a clock or knows of tokio. Structure comes from Kubernetes' published schema
 //! (`structure`); behaviour is one row a kind in [`KINDS`]. Everything else in the project reads these two.
 
+pub mod image;
 pub mod key;
 pub mod kind;
 pub mod object;
+pub mod quantity;
+pub mod rules;
 pub mod status;
+pub mod table;
 
 pub use key::{Key, Resource, Revision, Uid};
 pub use kind::{Column, KINDS, Kind, Rules, Scope, Selectable, Subresource, Typed};
