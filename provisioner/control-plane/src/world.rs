@@ -25,8 +25,16 @@ pub trait Rng: Send + Sync {
 
 /// A place for files whose writes can be made to fail or tear.
 pub trait Disk: Send + Sync {
-    /// Opens a file, making it when it is not there.
+    /// Opens a file, making it when it is not there. A file that was made stays there after a crash.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Where the file is, as messages name it.
+    fn locate(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+    /// Whether calls may take as long as a device does, so that an executor's thread should not make them.
+    fn blocks(&self) -> bool {
+        true
+    }
 }
 
 /// One open file. What was written is there after a crash only when `sync` returned `Ok`.
@@ -40,8 +48,10 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Returns when everything written so far would survive a crash.
     fn sync(&self) -> io::Result<()>;
-    /// Cuts or extends the file to `len` bytes.
+    /// Cuts or extends the file to `len` bytes; what is added reads as zeros.
     fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Takes the file for this handle alone until the handle is dropped; `false` when another handle has it.
+    fn lock(&self) -> io::Result<bool>;
 }
 
 /// The three together.
@@ -83,5 +93,7 @@ impl World {
     }
 }
 
+/// A world held by a test or a simulation.
+pub mod memory;
 /// The world as it is: the system's clock, random numbers and files below a folder.
 pub mod real;

@@ -2,9 +2,12 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the one door to the real ones")]
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Duration;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
 
 use super::*;
 
@@ -30,7 +33,7 @@ pub struct SystemRng;
 
 impl Rng for SystemRng {
     fn next_u64(&self) -> u64 {
-        rand::random()
+        SysRng.try_next_u64().expect("the operating system always has random numbers")
     }
 }
 
@@ -40,14 +43,22 @@ pub struct Folder(pub PathBuf);
 
 impl Disk for Folder {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.0.join(path))?;
-        Ok(Box::new(RealFile(file)))
+        let path = self.locate(path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = options.create(true).open(&path)?;
+                // A new name is there after a crash only when its folder was synced too.
+                File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+                Ok(Box::new(RealFile(file)))
+            }
+            opened => Ok(Box::new(RealFile(opened?))),
+        }
+    }
+
+    fn locate(&self, path: &Path) -> PathBuf {
+        self.0.join(path)
     }
 }
 
@@ -73,6 +84,14 @@ impl DiskFile for RealFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn lock(&self) -> io::Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 

@@ -1,0 +1,5 @@
+//! What the control plane promises, tested from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+
+mod store;
