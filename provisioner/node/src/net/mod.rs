@@ -1,6 +1,8 @@
 //! Pod network, service proxy and DNS of one node.
 
 #[cfg(target_os = "linux")]
+pub mod dns;
+#[cfg(target_os = "linux")]
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod linux;
