@@ -1,1 +1,26 @@
-//! What this crate is for stands in its manifest.
+//! Kubernetes workloads and clusters as ordinary, checked Rust.
+//!
+//! Builders in [`build`] end in plain `k8s-openapi` structs, a [`Bundle`] holds what belongs together and checks it
+//! with the server's own rules, and the client (feature `client`) applies it and waits until it is ready.
+//!
+//! ```
+//! use kprov::Bundle;
+//! use kprov::build::{Container, Deployment};
+//!
+//! let web = Deployment::new("web").replicas(2).container(Container::new("nginx", "nginx:1.27").port("http", 80));
+//! let mut app = Bundle::new("shop");
+//! app.add(web.expose("http").node_port().build());
+//! app.add(web.build());
+//! app.validate().expect("the server would take it");
+//! ```
+
+pub mod build;
+mod bundle;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod cluster;
+pub mod yaml;
+
+pub use bundle::{Bundle, Problem};
+pub use k8s_openapi;
+pub use kprov_schema as schema;
