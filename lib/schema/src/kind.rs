@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::key::Resource;
+use crate::meta::{self, MetaRules};
 use crate::object::Object;
-use crate::status::FieldError;
+use crate::status::{FieldError, Status, quoted};
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,14 @@ pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static 
     const COLUMNS: &'static [Column<Self>];
     /// Fields for selectors, beside `metadata.name` and `metadata.namespace`.
     const SELECTABLE: &'static [Selectable<Self>] = &[];
+    /// What is said of a field that selectors may not name, where upstream has words of its own for the kind.
+    const UNKNOWN_FIELD: Option<fn(&str) -> String> = None;
+    /// How its metadata is judged.
+    const META: MetaRules = MetaRules::COMMON;
+    /// The resource whose store it shares, when it is a second face of the same objects.
+    const STORED_AS: Option<StoredAs> = None;
+    /// The `Warning` that every call gets, for a kind that is on its way out.
+    const DEPRECATED: Option<&'static str> = None;
     /// Fills in what the client left out. Idempotent.
     fn fill_defaults(&mut self) {}
     /// Before validation: drops what clients may not set, keeps status, raises the generation.
@@ -92,6 +101,17 @@ pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static 
         let _ = old;
         Vec::new()
     }
+}
+
+/// Where objects of a kind are stored, when that is as another kind: a pure renaming, both ways.
+#[derive(Clone)]
+pub struct StoredAs {
+    /// The resource that names the store's keys.
+    pub resource: Resource,
+    /// From the kind as served to the kind as stored.
+    pub write: fn(&mut Object),
+    /// From the kind as stored to the kind as served.
+    pub read: fn(&mut Object),
 }
 
 /// Which door a write came through: it decides what may change.
@@ -310,6 +330,13 @@ pub struct Kind {
     pub categories: Cow<'static, [&'static str]>,
     /// Subresources.
     pub subresources: Cow<'static, [Subresource]>,
+    /// How its metadata is judged.
+    pub meta: MetaRules,
+    /// See [`Rules::STORED_AS`].
+    pub stored_as: Option<StoredAs>,
+    /// See [`Rules::DEPRECATED`].
+    pub deprecated: Option<&'static str>,
+    unknown_field: Option<fn(&str) -> String>,
     behaviour: Behaviours,
 }
 
@@ -332,6 +359,10 @@ impl Kind {
             short_names: Cow::Borrowed(T::SHORT),
             categories: Cow::Borrowed(T::CATEGORIES),
             subresources: Cow::Borrowed(T::SUBRESOURCES),
+            meta: T::META,
+            stored_as: T::STORED_AS,
+            deprecated: T::DEPRECATED,
+            unknown_field: T::UNKNOWN_FIELD,
             behaviour: Behaviours::BuiltIn(const { &Typing::<T>(PhantomData) }),
         }
     }
@@ -346,6 +377,59 @@ impl Kind {
     #[must_use]
     pub fn is_namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
+    }
+
+    /// Everything wrong with an object, metadata included, in upstream's order.
+    ///
+    /// `Err` means that the object does not decode into the kind; its text names the field.
+    pub fn validate(&self, object: &Object, old: Option<&Object>, write: Write) -> Result<Vec<FieldError>, String> {
+        let mut errors = match old {
+            None => meta::validate_create(object, self.meta, self.is_namespaced()),
+            Some(old) => meta::validate_update(object, old, self.meta, self.is_namespaced()),
+        };
+        errors.extend(self.behaviour.validate(object, old, write)?);
+        if errors.is_empty() && old.is_none() {
+            errors = meta::validate_common(object, self.is_namespaced());
+        }
+        Ok(errors)
+    }
+
+    /// The status of an object with mistakes.
+    #[must_use]
+    pub fn invalid(&self, name: &str, errors: &[FieldError]) -> Status {
+        Status::invalid(&self.resource.group, &self.kind, name, errors)
+    }
+
+    /// The resource that names the keys of its objects in the store.
+    #[must_use]
+    pub fn stored_resource(&self) -> &Resource {
+        self.stored_as.as_ref().map_or(&self.resource, |stored| &stored.resource)
+    }
+
+    /// Whether field selectors may name `field`; `Err` says that they may not, in upstream's words.
+    pub fn knows_field(&self, field: &str) -> Result<(), String> {
+        let selectable = self.behaviour.selectable();
+        if ["metadata.name", "metadata.namespace"].contains(&field) || selectable.iter().any(|one| one == field) {
+            return Ok(());
+        }
+        Err(match self.unknown_field {
+            Some(words) => words(field),
+            None if selectable.is_empty() => format!(
+                "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+                quoted(field)
+            ),
+            None => format!("field label not supported: {field}"),
+        })
+    }
+
+    /// The object's value of a field that selectors may name; empty when unset.
+    #[must_use]
+    pub fn field_value(&self, object: &Object, field: &str) -> String {
+        match field {
+            "metadata.name" => object.name().to_owned(),
+            "metadata.namespace" => object.namespace().to_owned(),
+            _ => self.behaviour.field(object, field).unwrap_or_default(),
+        }
     }
 }
 

@@ -6,9 +6,12 @@
 pub mod image;
 pub mod key;
 pub mod kind;
+pub mod meta;
+pub mod names;
 pub mod object;
 pub mod quantity;
 pub mod rules;
+pub mod selector;
 pub mod status;
 pub mod table;
 
