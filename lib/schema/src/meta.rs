@@ -339,9 +339,8 @@ fn immutable(object: &Object, old: &Object, name: &str) -> Option<FieldError> {
     let set = |value: Option<&Value>| value.filter(|value| !value.is_null() && **value != "").cloned();
     let (new, old) = (set(field(object, name)), set(field(old, name)));
     let empty = || if name.ends_with("amp") || name.ends_with("Seconds") { Value::Null } else { Value::from("") };
-    (new != old).then(|| {
-        FieldError::invalid(format!("metadata.{name}"), &new.unwrap_or_else(empty), "field is immutable")
-    })
+    (new != old)
+        .then(|| FieldError::invalid(format!("metadata.{name}"), &new.unwrap_or_else(empty), "field is immutable"))
 }
 
 fn new_finalizers(object: &Object, old: &Object) -> Option<FieldError> {

@@ -1,0 +1,39 @@
+//! Stands in for what the API server's admission does between preparing an object and judging it.
+
+use kprov_schema::{Kind, Object};
+use serde_json::{Value, json};
+
+/// Completes an object as the server would, with made-up addresses and ports.
+pub(crate) fn admit(kind: &Kind, object: &mut Object, _old: Option<&Object>) {
+    if kind.kind == "Service" {
+        allocate(object);
+    }
+}
+
+/// Gives a service the addresses and ports that the server takes from its pools.
+fn allocate(service: &mut Object) {
+    let kind = service.text(&["spec", "type"]).unwrap_or_default().to_owned();
+    if kind == "ExternalName" {
+        return;
+    }
+    if service.at(&["spec", "clusterIP"]).is_none() {
+        service.set(&["spec", "clusterIP"], json!("10.96.77.77"));
+        service.set(&["spec", "clusterIPs"], json!(["10.96.77.77"]));
+    }
+    let balanced = kind == "LoadBalancer";
+    let wanted = kind == "NodePort"
+        || (balanced && service.at(&["spec", "allocateLoadBalancerNodePorts"]) != Some(&Value::Bool(false)));
+    let mut ports = service.at(&["spec", "ports"]).cloned().unwrap_or_default();
+    for (index, port) in ports.as_array_mut().into_iter().flatten().enumerate().filter(|_| wanted) {
+        if port.get("nodePort").and_then(Value::as_i64).unwrap_or_default() == 0 {
+            port["nodePort"] = json!(30500 + index);
+        }
+    }
+    if wanted && !ports.is_null() {
+        service.set(&["spec", "ports"], ports);
+    }
+    let local = service.text(&["spec", "externalTrafficPolicy"]) == Some("Local");
+    if balanced && local && service.at(&["spec", "healthCheckNodePort"]).is_none() {
+        service.set(&["spec", "healthCheckNodePort"], json!(30600));
+    }
+}

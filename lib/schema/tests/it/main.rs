@@ -1,0 +1,5 @@
+//! Integration tests of the schema crate.
+
+mod admission;
+mod compare;
+mod replay;

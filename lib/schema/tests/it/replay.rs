@@ -1,0 +1,441 @@
+//! Plays the recorded exchanges against the table of kinds, and holds the agreement where it was.
+//!
+//! `REPLAY_SHOW=20` prints the first differences of each family and kind, `REPLAY_ONLY=service|table` plays only the
+//! scenarios whose name holds one of the texts, `REPLAY_BLESS=1` raises the figures of `floors.json`.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use jiff::Timestamp;
+use kprov_schema::kind::Write;
+use kprov_schema::selector::{Fields, Labels};
+use kprov_schema::{KINDS, Kind, Object, Status, meta};
+use serde_json::{Value, json};
+
+use crate::admission::admit;
+use crate::compare::{Answer, Level, agreement};
+
+const NAMESPACE: &str = "ref-ns";
+const TIME: &str = "2026-01-01T00:00:00Z";
+const FAMILIES: [&str; 6] = ["create", "validation", "update", "table", "select", "subresource"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/api")
+}
+
+fn scenarios(family: &str) -> Vec<Value> {
+    let path = folder().join(format!("{family}.jsonl.gz"));
+    let packed = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut text = String::new();
+    GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A request that the table can answer.
+struct Request<'a> {
+    kind: &'static Kind,
+    method: &'a str,
+    namespace: String,
+    name: String,
+    subresource: String,
+    query: BTreeMap<String, String>,
+    table: bool,
+    body: Value,
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let hex = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).unwrap_or_default();
+        bytes.push(match byte {
+            b'%' => u8::try_from(hex(rest.next()) * 16 + hex(rest.next())).unwrap(),
+            b'+' => b' ',
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    KINDS
+        .iter()
+        .find(|kind| kind.resource.group == group && kind.resource.version == version && kind.resource.plural == plural)
+}
+
+impl<'a> Request<'a> {
+    /// The request of a step; `None` when its kind is not in the table.
+    fn of(step: &'a Value) -> Option<Self> {
+        let url = filled(&step["do"][1]).as_str()?.to_owned();
+        let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let (group, version, rest) = match parts[..] {
+            ["api", version, ref rest @ ..] => ("", version, rest),
+            ["apis", group, version, ref rest @ ..] => (group, version, rest),
+            _ => return None,
+        };
+        let (namespace, plural, rest) = match rest {
+            ["namespaces", namespace, plural, rest @ ..] if find(group, version, plural).is_some() => {
+                (*namespace, *plural, rest)
+            }
+            [plural, rest @ ..] => ("", *plural, rest),
+            [] => return None,
+        };
+        let query = query.split('&').filter_map(|pair| pair.split_once('='));
+        Some(Self {
+            kind: find(group, version, plural)?,
+            method: step["do"][0].as_str()?,
+            namespace: namespace.to_owned(),
+            name: rest.first().map(|name| decoded(name)).unwrap_or_default(),
+            subresource: rest.get(1).copied().unwrap_or_default().to_owned(),
+            query: query.map(|(key, value)| (key.to_owned(), decoded(value))).collect(),
+            table: step["do"][3].as_str().is_some_and(|accept| accept.contains("as=Table")),
+            body: filled(&step["do"][4]),
+        })
+    }
+
+    fn place(&self, name: &str) -> Place {
+        (self.kind.stored_resource().to_string(), self.namespace.clone(), name.to_owned())
+    }
+
+    fn dry(&self) -> bool {
+        self.query.contains_key("dryRun")
+    }
+}
+
+/// A value with the scenario's namespace put in.
+fn filled(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::from(text.replace("{ns}", NAMESPACE)),
+        Value::Array(items) => items.iter().map(filled).collect(),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(key, value)| (key.replace("{ns}", NAMESPACE), filled(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+type Place = (String, String, String);
+
+/// The objects of one scenario; `None` stands for one whose state is not known any more.
+#[derive(Default)]
+struct Server {
+    objects: BTreeMap<Place, Option<Object>>,
+}
+
+type Outcome = Result<Option<(u64, Value, Vec<String>)>, Status>;
+
+impl Server {
+    /// The answer to a request; `None` when the table alone can't answer it.
+    fn answer(&mut self, request: &Request) -> Option<Answer> {
+        let outcome = match (request.method, request.subresource.as_str()) {
+            ("POST", "") => self.create(request),
+            ("PUT", "") => self.update(request, Write::Main),
+            ("PUT", "status") => self.update(request, Write::Status),
+            ("GET", "") if request.name.is_empty() => self.list(request),
+            ("GET", "") => self.get(request),
+            ("DELETE", "") if !request.name.is_empty() => self.delete(request),
+            _ => {
+                self.forget(request);
+                Ok(None)
+            }
+        };
+        let (code, body, mut warnings) = match outcome {
+            Ok(None) => return None,
+            Ok(Some(answer)) => answer,
+            Err(status) => (u64::from(status.code), status.to_json(), Vec::new()),
+        };
+        warnings.splice(0..0, request.kind.deprecated.map(str::to_owned));
+        let warnings = warnings.iter().map(|text| format!("{text:?}")).collect();
+        Some(Answer { code, body, warnings })
+    }
+
+    fn forget(&mut self, request: &Request) {
+        if request.method != "GET" && !request.dry() {
+            self.objects.insert(request.place(&request.name), None);
+        }
+    }
+
+    fn create(&mut self, request: &Request) -> Outcome {
+        let kind = request.kind;
+        let mut object = read(request)?;
+        located(&mut object, request)?;
+        let place = request.place(object.name());
+        match self.objects.get(&place) {
+            Some(None) => return Ok(None),
+            Some(Some(_)) if !object.name().is_empty() => return Err(Status::exists(&kind.resource, object.name())),
+            _ => {}
+        }
+        meta::clear_for_create(&mut object);
+        judged(kind, &mut object, None, Write::Main)?;
+        let warnings = kind.warnings(&object, None).unwrap();
+        object.set(&["metadata", "creationTimestamp"], json!(TIME));
+        object.set(&["metadata", "uid"], json!("uid-1"));
+        if !request.dry() {
+            object.set(&["metadata", "resourceVersion"], json!("1"));
+            self.objects.insert(place, Some(stored(kind, &object)));
+        }
+        Ok(Some((201, object.into(), warnings)))
+    }
+
+    fn update(&mut self, request: &Request, write: Write) -> Outcome {
+        let kind = request.kind;
+        let place = request.place(&request.name);
+        let mut object = read(request)?;
+        if object.name().is_empty() {
+            object.set(&["metadata", "name"], json!(request.name));
+        } else if object.name() != request.name {
+            let (one, other) = (object.name(), &request.name);
+            let why = format!("the name of the object ({one}) does not match the name on the URL ({other})");
+            return Err(Status::bad_request(why));
+        }
+        located(&mut object, request)?;
+        let old = match self.objects.get(&place) {
+            None => return Err(Status::not_found(&kind.resource, &request.name)),
+            Some(None) => return Ok(None),
+            Some(Some(old)) => served(kind, old),
+        };
+        let uid = object.uid().0;
+        if !uid.is_empty() && !uid.starts_with('{') && uid != old.uid().0 {
+            return Ok(None);
+        }
+        if uid.starts_with('{') {
+            object.remove(&["metadata", "uid"]);
+        }
+        object.set(&["metadata", "resourceVersion"], json!("1"));
+        meta::keep_on_update(&mut object, &old);
+        judged(kind, &mut object, Some(&old), write)?;
+        let warnings = kind.warnings(&object, Some(&old)).unwrap();
+        if !request.dry() {
+            self.objects.insert(place, Some(stored(kind, &object)));
+        }
+        Ok(Some((200, object.into(), warnings)))
+    }
+
+    fn get(&self, request: &Request) -> Outcome {
+        match self.objects.get(&request.place(&request.name)) {
+            None => Err(Status::not_found(&request.kind.resource, &request.name)),
+            Some(None) => Ok(None),
+            Some(Some(object)) => {
+                let object = served(request.kind, object);
+                let body = if request.table { table(request.kind, &[object]) } else { object.into() };
+                Ok(Some((200, body, Vec::new())))
+            }
+        }
+    }
+
+    fn list(&self, request: &Request) -> Outcome {
+        let kind = request.kind;
+        let text = |name: &str| request.query.get(name).map(String::as_str).unwrap_or_default();
+        if ["watch", "limit", "continue", "resourceVersion"].iter().any(|name| request.query.contains_key(*name)) {
+            return Ok(None);
+        }
+        let labels = Labels::parse(text("labelSelector")).map_err(Status::bad_request)?;
+        let fields = Fields::parse_for(kind, text("fieldSelector"))?;
+        let group = kind.stored_resource().to_string();
+        let mut found = Vec::new();
+        for ((resource, namespace, _), object) in &self.objects {
+            if *resource != group || (!request.namespace.is_empty() && *namespace != request.namespace) {
+                continue;
+            }
+            let Some(object) = object else { return Ok(None) };
+            let object = served(kind, object);
+            if labels.match_object(&object) && fields.match_object(kind, &object) {
+                found.push(object);
+            }
+        }
+        if request.table {
+            return Ok(Some((200, table(kind, &found), Vec::new())));
+        }
+        for object in &mut found {
+            object.remove(&["kind"]);
+            object.remove(&["apiVersion"]);
+        }
+        let body = json!({
+            "kind": kind.list_kind, "apiVersion": kind.resource.api_version(), "metadata": {},
+            "items": found,
+        });
+        Ok(Some((200, body, Vec::new())))
+    }
+
+    fn delete(&mut self, request: &Request) -> Outcome {
+        let place = request.place(&request.name);
+        if request.dry() || !request.body.is_null() {
+            return Ok(None);
+        }
+        match self.objects.get(&place) {
+            Some(Some(object)) if object.finalizers().next().is_none() && request.kind.kind != "Namespace" => {
+                self.objects.remove(&place);
+            }
+            Some(_) => {
+                self.objects.insert(place, None);
+            }
+            None => return Err(Status::not_found(&request.kind.resource, &request.name)),
+        }
+        Ok(None)
+    }
+}
+
+fn stored(kind: &Kind, object: &Object) -> Object {
+    let mut object = object.clone();
+    if let Some(stored) = &kind.stored_as {
+        (stored.write)(&mut object);
+    }
+    object
+}
+
+fn served(kind: &Kind, object: &Object) -> Object {
+    let mut object = object.clone();
+    if let Some(stored) = &kind.stored_as {
+        (stored.read)(&mut object);
+    }
+    object
+}
+
+fn read(request: &Request) -> Result<Object, Status> {
+    let kind = request.kind;
+    let mut object = Object::try_from(request.body.clone()).map_err(Status::bad_request)?;
+    object.set(&["apiVersion"], json!(kind.resource.api_version()));
+    object.set(&["kind"], json!(kind.kind));
+    kind.fill_defaults(&mut object).map_err(Status::bad_request)?;
+    Ok(object)
+}
+
+fn located(object: &mut Object, request: &Request) -> Result<(), Status> {
+    if object.namespace().is_empty() && request.kind.is_namespaced() {
+        object.set(&["metadata", "namespace"], json!(request.namespace));
+    }
+    if object.namespace() != request.namespace {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(why));
+    }
+    Ok(())
+}
+
+fn judged(kind: &Kind, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), Status> {
+    kind.prepare(object, old, write).map_err(Status::bad_request)?;
+    admit(kind, object, old);
+    let errors = kind.validate(object, old, write).map_err(Status::bad_request)?;
+    if errors.is_empty() { Ok(()) } else { Err(kind.invalid(object.name(), &errors)) }
+}
+
+fn table(kind: &Kind, objects: &[Object]) -> Value {
+    let now: Timestamp = TIME.parse().unwrap();
+    let columns: Vec<Value> = kind
+        .columns()
+        .iter()
+        .map(|head| {
+            json!({"name": head.name, "type": head.kind, "format": head.format, "description": head.description,
+                   "priority": head.priority})
+        })
+        .collect();
+    let rows: Vec<Value> = objects.iter().map(|object| json!({"cells": kind.row(object, now).unwrap()})).collect();
+    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": columns, "rows": rows})
+}
+
+/// What the table alone can't say: the decoder's part, the store's part, the part of admission and authorization.
+fn beyond(request: &Request, want: &Value) -> bool {
+    let message = want["body"]["message"].as_str().unwrap_or_default();
+    let code = want["code"].as_u64().unwrap_or_default();
+    code == 400 && ["cannot be handled as", "is unrecognized"].iter().any(|part| message.contains(part))
+        || code == 403
+        || ["allocate", "provided port", "not configured"].iter().any(|part| message.contains(part))
+        || request.body.is_null() && ["POST", "PUT"].contains(&request.method)
+        || want["warn"].as_array().into_iter().flatten().any(|text| text.as_str().unwrap().contains("unknown field"))
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    steps: u64,
+    code: u64,
+    meaning: u64,
+    exact: u64,
+}
+
+impl Count {
+    fn add(&mut self, level: Level) {
+        self.steps += 1;
+        self.code += u64::from(level >= Level::Code);
+        self.meaning += u64::from(level >= Level::Meaning);
+        self.exact += u64::from(level >= Level::Exact);
+    }
+}
+
+fn wanted(step: &Value) -> Option<Answer> {
+    let want = step.get("want")?;
+    let texts = want["warn"].as_array().into_iter().flatten();
+    Some(Answer {
+        code: want["code"].as_u64()?,
+        body: want["body"].clone(),
+        warnings: texts.filter_map(Value::as_str).map(str::to_owned).collect(),
+    })
+}
+
+fn selected(id: &str) -> bool {
+    std::env::var("REPLAY_ONLY").map_or(true, |only| only.split('|').any(|part| id.contains(part)))
+}
+
+#[test]
+fn agrees_with_the_recording() {
+    let show: usize = std::env::var("REPLAY_SHOW").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    let mut shown: BTreeMap<String, usize> = BTreeMap::new();
+    for family in FAMILIES {
+        for scenario in scenarios(family) {
+            let id = scenario["id"].as_str().unwrap();
+            if !selected(id) {
+                continue;
+            }
+            let mut server = Server::default();
+            for (index, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
+                let Some(request) = Request::of(step) else { continue };
+                let Some(got) = server.answer(&request) else { continue };
+                let Some(want) = wanted(step) else { continue };
+                if beyond(&request, &step["want"]) {
+                    continue;
+                }
+                let key = format!("{family} {}", request.kind.resource);
+                let (level, why) = agreement(&want, &got);
+                counts.entry(key.clone()).or_default().add(level);
+                let seen = shown.entry(key).or_default();
+                if level < Level::Exact && *seen < show {
+                    *seen += 1;
+                    println!("{id}[{index}] {} {}: {why}", request.method, step["do"][1]);
+                }
+            }
+        }
+    }
+    report(&counts);
+    if std::env::var("REPLAY_ONLY").is_err() {
+        hold(&counts);
+    }
+}
+
+fn report(counts: &BTreeMap<String, Count>) {
+    println!("{:<50}{:>7}{:>7}{:>9}{:>7}", "family and kind", "steps", "code", "meaning", "exact");
+    for (key, count) in counts {
+        println!("{key:<50}{:>7}{:>7}{:>9}{:>7}", count.steps, count.code, count.meaning, count.exact);
+    }
+}
+
+/// Fails when fewer answers agree than did before.
+fn hold(counts: &BTreeMap<String, Count>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/floors.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
+    let mut floors: BTreeMap<String, [u64; 2]> = serde_json::from_str(&text).unwrap();
+    if std::env::var("REPLAY_BLESS").is_ok() {
+        for (key, count) in counts {
+            let floor = floors.entry(key.clone()).or_default();
+            *floor = [floor[0].max(count.meaning), floor[1].max(count.exact)];
+        }
+        let lines: Vec<String> = floors.iter().map(|(key, [one, two])| format!("  {key:?}: [{one}, {two}]")).collect();
+        std::fs::write(&path, format!("{{\n{}\n}}\n", lines.join(",\n"))).unwrap();
+    }
+    for (key, [meaning, exact]) in floors {
+        let count = counts.get(&key).copied().unwrap_or_default();
+        assert!(count.meaning >= meaning, "{key}: {} answers mean the same, {meaning} did before", count.meaning);
+        assert!(count.exact >= exact, "{key}: {} answers are exact, {exact} were before", count.exact);
+    }
+}
