@@ -16,6 +16,7 @@ use crate::key::Resource;
 use crate::meta::{self, MetaRules};
 use crate::object::Object;
 use crate::status::{FieldError, Status, quoted};
+use crate::structure::{Ref, schema};
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +153,8 @@ pub struct ColumnHead {
 ///
 /// `Err` means that the object does not decode into the kind; its text names the field.
 pub trait Behaviour: Send + Sync {
+    /// Its fields.
+    fn structure(&self) -> Ref;
     /// See [`Rules::fill_defaults`]. Changes only what the rules changed: unknown fields stay.
     fn fill_defaults(&self, object: &mut Object) -> Result<(), String>;
     /// See [`Rules::prepare`].
@@ -229,6 +232,10 @@ fn change<T: Rules>(object: &mut Object, change: impl FnOnce(&mut T) -> Result<(
 }
 
 impl<T: Rules> Behaviour for Typing<T> {
+    fn structure(&self) -> Ref {
+        schema().structure(T::GROUP, T::VERSION, T::KIND).expect("the published schema has every built-in kind: a test looks")
+    }
+
     fn fill_defaults(&self, object: &mut Object) -> Result<(), String> {
         change::<T>(object, |typed| {
             typed.fill_defaults();

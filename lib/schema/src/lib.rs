@@ -3,16 +3,20 @@
 //! Nothing here does IO, reads a clock or knows of tokio. Structure comes from Kubernetes' published schema
 //! (`structure`); behaviour is one row a kind in [`KINDS`]. Everything else in the project reads these two.
 
+pub mod canonical;
+pub mod decode;
 pub mod image;
 pub mod key;
 pub mod kind;
 pub mod meta;
 pub mod names;
 pub mod object;
+pub mod protobuf;
 pub mod quantity;
 pub mod rules;
 pub mod selector;
 pub mod status;
+pub mod structure;
 pub mod table;
 
 pub use key::{Key, Resource, Revision, Uid};

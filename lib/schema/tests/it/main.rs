@@ -4,4 +4,6 @@
 
 mod admission;
 mod compare;
+mod recordings;
 mod replay;
+mod structure;

@@ -1,0 +1,172 @@
+//! Scalars as the API writes them: times, amounts and bytes in their one form.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use jiff::fmt::strtime;
+
+use crate::quantity;
+
+/// A time of RFC 3339 in the form in which the API shows it: UTC, whole seconds.
+pub(super) fn time(text: &str) -> Result<String, String> {
+    let instant = instant(text, "2006-01-02T15:04:05Z07:00")?;
+    written("%Y-%m-%dT%H:%M:%SZ", instant)
+}
+
+/// A time of RFC 3339 with exactly six digits of a second.
+pub(super) fn micro_time(text: &str) -> Result<String, String> {
+    const LAYOUT: &str = "2006-01-02T15:04:05.000000Z07:00";
+    let digits = text.get(20..).map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    if text.as_bytes().get(19) != Some(&b'.') || digits != 6 {
+        return Err(unparsed(text, LAYOUT));
+    }
+    let instant = instant(text, LAYOUT)?;
+    written("%Y-%m-%dT%H:%M:%S.%6fZ", instant)
+}
+
+fn instant(text: &str, layout: &str) -> Result<Timestamp, String> {
+    let bytes = text.as_bytes();
+    // RFC 3339 alone: no space, no lower-case letters, no basic form, and an offset must stand there.
+    let shaped = bytes.len() >= 20 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[10] == b'T' && bytes[13] == b':';
+    let ended = text.ends_with('Z') || matches!(bytes.get(bytes.len().wrapping_sub(6)), Some(b'+' | b'-'));
+    if !shaped || !ended {
+        return Err(unparsed(text, layout));
+    }
+    text.parse().map_err(|_| unparsed(text, layout))
+}
+
+fn unparsed(text: &str, layout: &str) -> String {
+    format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\"")
+}
+
+fn written(format: &str, instant: Timestamp) -> Result<String, String> {
+    strtime::format(format, instant).map_err(|error| error.to_string())
+}
+
+/// An amount in its canonical form.
+pub(super) fn amount(text: &str) -> Result<String, String> {
+    quantity::canonical(text.trim()).map_err(|error| error.to_string())
+}
+
+/// Base64 in its canonical form; line breaks inside are passed over.
+pub(super) fn base64(text: &str) -> Result<String, String> {
+    let compact: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    STANDARD.decode(&compact).map(|bytes| STANDARD.encode(bytes)).map_err(|error| {
+        let at = match error {
+            base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => compact.len() / 4 * 4,
+        };
+        format!("illegal base64 data at input byte {at}")
+    })
+}
+
+/// A span of time as Go reads it, such as `1h30m`, in the form in which it writes it: `1h30m0s`.
+pub(super) fn duration(text: &str) -> Result<String, String> {
+    let nanoseconds = nanoseconds(text).ok_or_else(|| format!("time: invalid duration {text:?}"))?;
+    Ok(go_duration(nanoseconds))
+}
+
+fn nanoseconds(text: &str) -> Option<i128> {
+    let (negative, mut rest) = text.strip_prefix('-').map_or((false, text.strip_prefix('+').unwrap_or(text)), |r| (true, r));
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = 0_i128;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (amount, tail) = rest.split_at(digits);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(unit_end);
+        let scale: i128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        total += scaled(amount, scale)?;
+        rest = next;
+    }
+    Some(if negative { -total } else { total })
+}
+
+fn scaled(amount: &str, scale: i128) -> Option<i128> {
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let (mut part, mut unit) = (0_i128, scale);
+    for digit in fraction.chars() {
+        unit /= 10;
+        part += unit * i128::from(digit.to_digit(10)?);
+    }
+    Some(whole * scale + part)
+}
+
+pub(crate) fn go_duration(nanoseconds: i128) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let all = nanoseconds.unsigned_abs();
+    let fraction = |value: u128, digits: usize| {
+        let text = format!("{value:0digits$}");
+        let kept = text.trim_end_matches('0');
+        if kept.is_empty() { String::new() } else { format!(".{kept}") }
+    };
+    match all {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{all}ns"),
+        1_000..1_000_000 => format!("{sign}{}{}µs", all / 1_000, fraction(all % 1_000, 3)),
+        1_000_000..1_000_000_000 => format!("{sign}{}{}ms", all / 1_000_000, fraction(all % 1_000_000, 6)),
+        _ => {
+            let (seconds, rest) = (all / 1_000_000_000, fraction(all % 1_000_000_000, 9));
+            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+            match (hours, minutes) {
+                (0, 0) => format!("{sign}{seconds}{rest}s"),
+                (0, _) => format!("{sign}{minutes}m{seconds}{rest}s"),
+                _ => format!("{sign}{hours}h{minutes}m{seconds}{rest}s"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_written_in_one_form() {
+        for (text, want) in [
+            ("2026-01-02T03:04:05Z", Some("2026-01-02T03:04:05Z")),
+            ("2026-01-02T03:04:05.999Z", Some("2026-01-02T03:04:05Z")),
+            ("2026-01-02T03:04:05+01:00", Some("2026-01-02T02:04:05Z")),
+            ("2026-01-02 03:04:05Z", None),
+            ("2026-01-02T03:04:05", None),
+            ("2026-01-02", None),
+            ("", None),
+        ] {
+            assert_eq!(time(text).ok().as_deref(), want, "{text}");
+        }
+        assert_eq!(micro_time("2026-01-02T03:04:05.120000Z").as_deref(), Ok("2026-01-02T03:04:05.120000Z"));
+        assert!(micro_time("2026-01-02T03:04:05Z").is_err());
+    }
+
+    #[test]
+    fn durations_are_read_and_written_as_go_does() {
+        for (text, want) in
+            [("1h30m", Some("1h30m0s")), ("90s", Some("1m30s")), ("1.5s", Some("1.5s")), ("100us", Some("100µs")), ("0", Some("0s")), ("5", None), ("", None)]
+        {
+            assert_eq!(duration(text).ok().as_deref(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn base64_says_where_it_is_wrong() {
+        assert_eq!(base64("djE=\n").as_deref(), Ok("djE="));
+        assert_eq!(base64("djE=x").unwrap_err(), "illegal base64 data at input byte 4");
+    }
+}
