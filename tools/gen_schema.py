@@ -54,6 +54,8 @@ LEAVES = {
 BASIC = {'string': 'string', 'bool': 'bool', 'int32': 'int32', 'int64': 'int64', 'int': 'int64', 'float64': 'double', 'uint64': 'int64', 'uint32': 'int64'}
 # Field defaults that server-side apply needs to know an item by; the published v2 schema carries no defaults.
 KEY_DEFAULTS = {('io.k8s.api.core.v1.ContainerPort', 'protocol'): 'TCP', ('io.k8s.api.core.v1.ServicePort', 'protocol'): 'TCP'}
+# Fields that are written only when a feature that is off by default fills them.
+GATED = {('io.k8s.api.storage.v1.CSINode', 'status')}
 # Bodies that no definition of a served kind leads to.
 EXTRA = [META + n for n in ('DeleteOptions', 'Status', 'APIGroup', 'APIGroupList', 'APIResourceList', 'APIVersions', 'WatchEvent')] + [
     'io.k8s.api.autoscaling.v1.Scale', 'io.k8s.api.policy.v1.Eviction', 'io.k8s.api.core.v1.Binding', 'io.k8s.api.authentication.v1.TokenRequest']
@@ -219,7 +221,7 @@ def definition_lines(go, definitions, name, seen, queue, schema=None):
         p = dict(p or {})
         if kind_level and f['json'] in ('apiVersion', 'kind'):
             p.pop('enum', None)
-        presence = ('!' if f['json'] in required else '') + ('*' if f['pointer'] else '') + ('?' if f['omit'] else '') + ('0' if f['zero'] else '')
+        presence = ('!' if f['json'] in required else '') + ('*' if f['pointer'] else '') + ('?' if f['omit'] else '') + ('0' if f['zero'] or (name, f['json']) in GATED else '')
         extra = attributes(p)
         if default := KEY_DEFAULTS.get((name, f['json'])):
             extra.append('default=' + json.dumps(default))

@@ -131,8 +131,9 @@ fn yaml(body: &[u8], validation: Validation) -> Result<Value, String> {
 }
 
 fn decode_json(target: &Target, body: &[u8], validation: Validation) -> Result<Decoded, Status> {
-    let head: Head = serde_json::from_slice(body)
-        .map_err(|error| unrecognized(target, &format!("couldn't get version/kind; json parse error: {error}"), body))?;
+    let head: Head = serde_json::from_slice(body).map_err(|error| {
+        unrecognized(target, &format!("couldn't get version/kind; json parse error: {error}"), body)
+    })?;
     let (api_version, named) = complete(target, head.api_version, head.kind);
     check_kind(target, &api_version, &named, &unrecognized_or(target, body))?;
     let reading = Reading::default();
@@ -142,7 +143,12 @@ fn decode_json(target: &Target, body: &[u8], validation: Validation) -> Result<D
     finish(target, map, reading.into_complaints(), validation)
 }
 
-fn finish(target: &Target, map: Map<String, Value>, complaints: Vec<Complaint>, validation: Validation) -> Result<Decoded, Status> {
+fn finish(
+    target: &Target,
+    map: Map<String, Value>,
+    complaints: Vec<Complaint>,
+    validation: Validation,
+) -> Result<Decoded, Status> {
     let warnings: Vec<String> = complaints.into_iter().map(|one| one.to_string()).collect();
     if validation == Validation::Strict && !warnings.is_empty() {
         let text = format!("strict decoding error: {}", warnings.join(", "));
@@ -202,7 +208,12 @@ fn unrecognized_or<'a>(target: &'a Target, body: &'a [u8]) -> impl Fn(&str) -> S
     move |error| unrecognized(target, error, body)
 }
 
-fn check_kind(target: &Target, api_version: &str, kind: &str, unrecognized: &dyn Fn(&str) -> Status) -> Result<(), Status> {
+fn check_kind(
+    target: &Target,
+    api_version: &str,
+    kind: &str,
+    unrecognized: &dyn Fn(&str) -> Status,
+) -> Result<(), Status> {
     if api_version.matches('/').count() > 1 {
         return Err(unrecognized(&format!("unexpected GroupVersion string: {api_version}")));
     }
@@ -220,7 +231,8 @@ fn check_kind(target: &Target, api_version: &str, kind: &str, unrecognized: &dyn
     }
     if kind == target.kind {
         let want = target.api_version();
-        let error = format!("the API version in the data ({api_version}) does not match the expected API version ({want})");
+        let error =
+            format!("the API version in the data ({api_version}) does not match the expected API version ({want})");
         return Err(Status::failure(400, "BadRequest", error));
     }
     let package = match target.group.split('.').next().unwrap_or_default() {

@@ -233,7 +233,9 @@ fn change<T: Rules>(object: &mut Object, change: impl FnOnce(&mut T) -> Result<(
 
 impl<T: Rules> Behaviour for Typing<T> {
     fn structure(&self) -> Ref {
-        schema().structure(T::GROUP, T::VERSION, T::KIND).expect("the published schema has every built-in kind: a test looks")
+        schema()
+            .structure(T::GROUP, T::VERSION, T::KIND)
+            .expect("the published schema has every built-in kind: a test looks")
     }
 
     fn fill_defaults(&self, object: &mut Object) -> Result<(), String> {

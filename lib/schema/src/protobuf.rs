@@ -36,7 +36,9 @@ pub fn envelope(body: &[u8]) -> Result<Envelope<'_>, String> {
         match field? {
             (1, Datum::Bytes(meta)) => type_meta(meta, &mut envelope)?,
             (2, Datum::Bytes(raw)) => envelope.raw = raw,
-            (3 | 4, Datum::Bytes(text)) if !text.is_empty() => return Err("content of another encoding is not read".to_owned()),
+            (3 | 4, Datum::Bytes(text)) if !text.is_empty() => {
+                return Err("content of another encoding is not read".to_owned());
+            }
             _ => {}
         }
     }

@@ -379,7 +379,9 @@ mod tests {
         for kind in schema().kinds() {
             assert!(!kind.structure.fields.is_empty(), "{}", kind.kind);
         }
-        for (group, version, kind) in [("autoscaling", "v1", "Scale"), ("policy", "v1", "Eviction"), ("", "v1", "DeleteOptions")] {
+        for (group, version, kind) in
+            [("autoscaling", "v1", "Scale"), ("policy", "v1", "Eviction"), ("", "v1", "DeleteOptions")]
+        {
             assert!(schema().structure(group, version, kind).is_some(), "{kind}");
         }
     }

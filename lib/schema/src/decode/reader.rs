@@ -10,6 +10,7 @@ use serde_json::{Map, Number, Value};
 
 use super::scalar;
 use crate::canonical;
+use crate::quantity::QuantityError;
 use crate::structure::{Node, Other, Ownership, Ref, Shape, Struct};
 
 /// Upstream stops collecting complaints there.
@@ -48,7 +49,11 @@ struct State {
 
 impl Reading {
     /// Reads a struct. Errors are texts for a 400.
-    pub(super) fn read<'de, D: Deserializer<'de>>(&self, structure: &Ref, body: D) -> Result<Map<String, Value>, String> {
+    pub(super) fn read<'de, D: Deserializer<'de>>(
+        &self,
+        structure: &Ref,
+        body: D,
+    ) -> Result<Map<String, Value>, String> {
         let mut root = Node::of(Shape::Struct(structure.clone()));
         root.ownership = Ownership::Granular;
         let seed = Seed { reading: self, node: &root, owner: "", custom: false };
@@ -111,10 +116,15 @@ impl<'a> Seed<'a> {
     }
 
     fn mismatch<E: Error>(&self, found: &str) -> E {
+        if let Shape::Quantity = self.node.shape {
+            return self.reading.fail(QuantityError::Format.to_string());
+        }
         let path = without_indices(&self.reading.0.borrow().path);
         let owner = self.owner;
-        self.reading
-            .fail(format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {}", go_type(self.node)))
+        self.reading.fail(format!(
+            "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {}",
+            go_type(self.node)
+        ))
     }
 
     /// A scalar that does not fit: refused, or kept for a custom resource's schema to judge.
@@ -141,7 +151,12 @@ impl<'a> Seed<'a> {
         }
     }
 
-    fn structure<'de, A: MapAccess<'de>>(&self, structure: &Struct, custom: bool, mut map: A) -> Result<Value, A::Error> {
+    fn structure<'de, A: MapAccess<'de>>(
+        &self,
+        structure: &Struct,
+        custom: bool,
+        mut map: A,
+    ) -> Result<Value, A::Error> {
         let mut read = Map::new();
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             let Some(field) = structure.field(&key) else {
@@ -303,7 +318,9 @@ fn without_indices(path: &str) -> String {
 /// The name that Go's decoder gives to a type.
 fn go_type(node: &Node) -> String {
     match &node.shape {
-        Shape::Text | Shape::Time | Shape::MicroTime | Shape::Duration | Shape::Quantity | Shape::IntOrText => "string".to_owned(),
+        Shape::Text | Shape::Time | Shape::MicroTime | Shape::Duration | Shape::Quantity | Shape::IntOrText => {
+            "string".to_owned()
+        }
         Shape::Bool => "bool".to_owned(),
         Shape::Int32 => "int32".to_owned(),
         Shape::Int64 => "int64".to_owned(),

@@ -9,34 +9,49 @@ use crate::quantity;
 
 /// A time of RFC 3339 in the form in which the API shows it: UTC, whole seconds.
 pub(super) fn time(text: &str) -> Result<String, String> {
-    let instant = instant(text, "2006-01-02T15:04:05Z07:00")?;
+    let instant = instant(text, "2006-01-02T15:04:05Z07:00", false)?;
     written("%Y-%m-%dT%H:%M:%SZ", instant)
 }
 
 /// A time of RFC 3339 with exactly six digits of a second.
 pub(super) fn micro_time(text: &str) -> Result<String, String> {
-    const LAYOUT: &str = "2006-01-02T15:04:05.000000Z07:00";
-    let digits = text.get(20..).map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
-    if text.as_bytes().get(19) != Some(&b'.') || digits != 6 {
-        return Err(unparsed(text, LAYOUT));
-    }
-    let instant = instant(text, LAYOUT)?;
+    let instant = instant(text, "2006-01-02T15:04:05.000000Z07:00", true)?;
     written("%Y-%m-%dT%H:%M:%S.%6fZ", instant)
 }
 
-fn instant(text: &str, layout: &str) -> Result<Timestamp, String> {
-    let bytes = text.as_bytes();
-    // RFC 3339 alone: no space, no lower-case letters, no basic form, and an offset must stand there.
-    let shaped = bytes.len() >= 20 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[10] == b'T' && bytes[13] == b':';
-    let ended = text.ends_with('Z') || matches!(bytes.get(bytes.len().wrapping_sub(6)), Some(b'+' | b'-'));
-    if !shaped || !ended {
-        return Err(unparsed(text, layout));
+/// The elements of a time, as Go's layouts name them, with what must stand before each.
+const ELEMENTS: [(&str, &str); 6] = [("", "2006"), ("-", "01"), ("-", "02"), ("T", "15"), (":", "04"), (":", "05")];
+
+/// Reads strictly, where `jiff` alone would take more forms than the API does.
+fn instant(text: &str, layout: &str, micros: bool) -> Result<Timestamp, String> {
+    let refused = |rest: &str, element: &str| {
+        format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}")
+    };
+    let mut rest = text;
+    for (before, element) in ELEMENTS {
+        rest = rest.strip_prefix(before).ok_or_else(|| refused(rest, before))?;
+        let digits = rest.bytes().take(element.len()).take_while(u8::is_ascii_digit).count();
+        rest = rest.get(element.len()..).filter(|_| digits == element.len()).ok_or_else(|| refused(rest, element))?;
     }
-    text.parse().map_err(|_| unparsed(text, layout))
+    let fraction = rest.strip_prefix('.').map_or(0, |digits| digits.bytes().take_while(u8::is_ascii_digit).count());
+    if micros && fraction != 6 {
+        return Err(refused(rest, ".000000"));
+    }
+    rest = if fraction > 0 { &rest[fraction + 1..] } else { rest };
+    let zone = zone_length(rest).ok_or_else(|| refused(rest, "Z07:00"))?;
+    if zone < rest.len() {
+        return Err(format!("parsing time {text:?}: extra text: {:?}", &rest[zone..]));
+    }
+    text.parse().map_err(|_| format!("parsing time {text:?}: day out of range"))
 }
 
-fn unparsed(text: &str, layout: &str) -> String {
-    format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\"")
+/// Length of the `Z` or the offset that a text begins with.
+fn zone_length(text: &str) -> Option<usize> {
+    match text.as_bytes() {
+        [b'Z', ..] => Some(1),
+        [b'+' | b'-', a, b, b':', c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()) => Some(6),
+        _ => None,
+    }
 }
 
 fn written(format: &str, instant: Timestamp) -> Result<String, String> {
@@ -50,14 +65,46 @@ pub(super) fn amount(text: &str) -> Result<String, String> {
 
 /// Base64 in its canonical form; line breaks inside are passed over.
 pub(super) fn base64(text: &str) -> Result<String, String> {
-    let compact: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    STANDARD.decode(&compact).map(|bytes| STANDARD.encode(bytes)).map_err(|error| {
-        let at = match error {
-            base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => compact.len() / 4 * 4,
-        };
-        format!("illegal base64 data at input byte {at}")
-    })
+    let at = |at: usize| format!("illegal base64 data at input byte {at}");
+    let mut significant = text.bytes().enumerate().filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'));
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(text.len() / 4 * 3), 0_u32, 0_usize);
+    while let Some((index, byte)) = significant.next() {
+        if byte == b'=' {
+            match held {
+                0 | 1 => return Err(at(index)),
+                2 => match significant.next() {
+                    Some((_, b'=')) => {}
+                    Some((wrong, _)) => return Err(at(wrong)),
+                    None => return Err(at(text.len())),
+                },
+                _ => {}
+            }
+            if let Some((more, _)) = significant.next() {
+                return Err(at(more));
+            }
+            bytes.extend((bits << (6 * (4 - held))).to_be_bytes()[1..held].iter());
+            return Ok(STANDARD.encode(bytes));
+        }
+        bits = bits << 6 | sextet(byte).ok_or_else(|| at(index))?;
+        held += 1;
+        if held == 4 {
+            bytes.extend(&bits.to_be_bytes()[1..]);
+            (bits, held) = (0, 0);
+        }
+    }
+    if held == 0 { Ok(STANDARD.encode(bytes)) } else { Err(at(text.len() - held)) }
+}
+
+fn sextet(byte: u8) -> Option<u32> {
+    let value = match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    };
+    Some(value.into())
 }
 
 /// A span of time as Go reads it, such as `1h30m`, in the form in which it writes it: `1h30m0s`.
@@ -67,7 +114,8 @@ pub(super) fn duration(text: &str) -> Result<String, String> {
 }
 
 fn nanoseconds(text: &str) -> Option<i128> {
-    let (negative, mut rest) = text.strip_prefix('-').map_or((false, text.strip_prefix('+').unwrap_or(text)), |r| (true, r));
+    let (negative, mut rest) =
+        text.strip_prefix('-').map_or((false, text.strip_prefix('+').unwrap_or(text)), |r| (true, r));
     if rest == "0" {
         return Some(0);
     }
@@ -157,9 +205,15 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written_as_go_does() {
-        for (text, want) in
-            [("1h30m", Some("1h30m0s")), ("90s", Some("1m30s")), ("1.5s", Some("1.5s")), ("100us", Some("100µs")), ("0", Some("0s")), ("5", None), ("", None)]
-        {
+        for (text, want) in [
+            ("1h30m", Some("1h30m0s")),
+            ("90s", Some("1m30s")),
+            ("1.5s", Some("1.5s")),
+            ("100us", Some("100µs")),
+            ("0", Some("0s")),
+            ("5", None),
+            ("", None),
+        ] {
             assert_eq!(duration(text).ok().as_deref(), want, "{text}");
         }
     }

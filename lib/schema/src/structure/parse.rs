@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Field, Node, Other, Ownership, PatchRule, Presence, Ref, Schema, Served, ServedSubresource, Shape, Struct};
+use super::{
+    Field, Node, Other, Ownership, PatchRule, Presence, Ref, Schema, Served, ServedSubresource, Shape, Struct,
+};
 
 type Names = HashMap<&'static str, u16>;
 const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";

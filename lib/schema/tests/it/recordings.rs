@@ -10,18 +10,18 @@ use kprov_schema::structure::{Served, schema};
 use serde_json::Value;
 
 /// A recorded request with its answer.
-pub struct Step {
-    pub scenario: String,
-    pub method: String,
-    pub path: String,
-    pub media: String,
-    pub body: Value,
-    pub code: u64,
-    pub answer: Value,
+pub(crate) struct Step {
+    pub(crate) scenario: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) media: String,
+    pub(crate) body: Value,
+    pub(crate) code: u64,
+    pub(crate) answer: Value,
 }
 
 /// The steps with an answer of every family, or of one.
-pub fn steps(family: Option<&str>) -> Vec<Step> {
+pub(crate) fn steps(family: Option<&str>) -> Vec<Step> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/api");
     let mut steps = Vec::new();
     for entry in folder.read_dir().unwrap() {
@@ -32,22 +32,24 @@ pub fn steps(family: Option<&str>) -> Vec<Step> {
         for line in BufReader::new(GzDecoder::new(File::open(path).unwrap())).lines() {
             let scenario: Value = serde_json::from_str(&line.unwrap()).unwrap();
             let id = scenario["id"].as_str().unwrap();
-            steps.extend(scenario["steps"].as_array().unwrap().iter().filter(|step| step.get("want").is_some()).map(|step| Step {
-                scenario: id.to_owned(),
-                method: step["do"][0].as_str().unwrap().to_owned(),
-                path: step["do"][1].as_str().unwrap().to_owned(),
-                media: step["do"][2].as_str().unwrap_or_default().to_owned(),
-                body: step["do"][4].clone(),
-                code: step["want"]["code"].as_u64().unwrap(),
-                answer: step["want"]["body"].clone(),
-            }));
+            steps.extend(scenario["steps"].as_array().unwrap().iter().filter(|step| step.get("want").is_some()).map(
+                |step| Step {
+                    scenario: id.to_owned(),
+                    method: step["do"][0].as_str().unwrap().to_owned(),
+                    path: step["do"][1].as_str().unwrap().to_owned(),
+                    media: step["do"][2].as_str().unwrap_or_default().to_owned(),
+                    body: step["do"][4].clone(),
+                    code: step["want"]["code"].as_u64().unwrap(),
+                    answer: step["want"]["body"].clone(),
+                },
+            ));
         }
     }
     steps
 }
 
 /// The kind that a path without a subresource leads to.
-pub fn served(path: &str) -> Option<&'static Served> {
+pub(crate) fn served(path: &str) -> Option<&'static Served> {
     let parts: Vec<&str> = path.split('?').next()?.trim_start_matches('/').split('/').collect();
     let (group, version, rest) = match parts[..] {
         ["api", version, ref rest @ ..] => ("", version, rest),
@@ -59,6 +61,10 @@ pub fn served(path: &str) -> Option<&'static Served> {
         [plural] | [plural, _] => plural,
         _ => return None,
     };
-    let resource = Resource { group: group.to_owned().into(), version: version.to_owned().into(), plural: plural.to_owned().into() };
+    let resource = Resource {
+        group: group.to_owned().into(),
+        version: version.to_owned().into(),
+        plural: plural.to_owned().into(),
+    };
     schema().resource(&resource)
 }

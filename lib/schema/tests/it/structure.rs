@@ -55,7 +55,11 @@ fn difference(a: &Value, b: &Value, at: String) -> (String, String, String) {
             for key in x.keys().chain(y.keys()) {
                 if x.get(key) != y.get(key) {
                     let nothing = Value::from("<nothing>");
-                    return difference(x.get(key).unwrap_or(&nothing), y.get(key).unwrap_or(&nothing), format!("{at}.{key}"));
+                    return difference(
+                        x.get(key).unwrap_or(&nothing),
+                        y.get(key).unwrap_or(&nothing),
+                        format!("{at}.{key}"),
+                    );
                 }
             }
             unreachable!("maps that differ differ in a key")
@@ -94,16 +98,31 @@ fn bodies_are_refused_where_upstream_refuses_them() {
         let target = Target::published(served.group, served.version, served.kind).unwrap();
         let got = decode_as(&target, &body(&step), Media::Json, validation(&step.path));
         let message = step.answer["message"].as_str().unwrap_or_default();
-        let refused = step.code == 400 && (message.contains("cannot be handled as") || message.contains("unrecognized"));
+        let refused =
+            step.code == 400 && (message.contains("cannot be handled as") || message.contains("unrecognized"));
         seen += 1;
         let agreed = match &got {
             Ok(_) => !refused,
-            Err(status) => refused && (status.message == message || message.contains("json: ") || message.contains("json parse error")) || step.code == 400 && status.message == message,
+            Err(status) => {
+                step.code == 400
+                    && (message.contains("json: ")
+                        || message.contains("json parse error")
+                        || normal(&status.message) == normal(message))
+            }
         };
         if !agreed {
-            wrong.push(format!("{} {} {}: {got:.300?}, upstream {} {message:.300}", step.scenario, step.method, step.path, step.code));
+            wrong.push(format!(
+                "{} {} {}: {got:.300?}, upstream {} {message:.300}",
+                step.scenario, step.method, step.path, step.code
+            ));
         }
     }
     assert!(seen > 1000, "only {seen} bodies");
     assert!(wrong.is_empty(), "{} of {seen}: {:#?}", wrong.len(), &wrong[..wrong.len().min(40)]);
+}
+
+/// A message without the layout of times, which the recordings took for a time, and without the head of a body.
+fn normal(message: &str) -> String {
+    let message = message.split(" ({").next().unwrap_or(message);
+    message.replace("2006-01-02T15:04:05.000000Z", "<time>").replace("2006-01-02T15:04:05Z", "<time>")
 }
