@@ -10,6 +10,9 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use kprov_schema::Uid;
+use serde::{Deserialize, Serialize};
+
+pub mod contract;
 
 /// An image that is on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ pub enum PullError {
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a pod's containers share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// The pod's uid: a pod has one sandbox at a time.
     pub pod: Uid,
@@ -77,7 +80,7 @@ pub struct SandboxSpec {
 }
 
 /// A file or folder of the node made visible in a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Absolute path on the node.
     pub source: PathBuf,
@@ -88,7 +91,7 @@ pub struct Mount {
 }
 
 /// Limits that the kernel holds a container to; `None` is no limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Weight from the CPU request, in thousandths of a core.
     pub cpu_request_millis: Option<u64>,
@@ -103,7 +106,7 @@ pub struct Limits {
 }
 
 /// Who a container runs as, and what it may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Privileges {
     /// User id; `None` takes the image's user.
     pub user: Option<u32>,
@@ -123,10 +126,24 @@ pub struct Privileges {
     pub read_only_root: bool,
     /// `/proc` is mounted without the usual masks.
     pub unmasked_proc: bool,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
+}
+
+/// Which system calls a container may make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// All of them.
+    #[default]
+    Unconfined,
+    /// The runtime's own list.
+    RuntimeDefault,
+    /// A profile of the node's, by its path.
+    Localhost(PathBuf),
 }
 
 /// One container to make.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Name within the pod.
     pub name: String,
@@ -155,7 +172,7 @@ pub struct ContainerSpec {
 }
 
 /// What a runtime knows of one container.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     /// 64 hexadecimal digits, never used again.
     pub id: String,
@@ -172,7 +189,7 @@ pub struct Container {
 }
 
 /// What a container is doing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ContainerState {
     /// Made, not yet started.
     Created,
@@ -186,7 +203,7 @@ pub enum ContainerState {
 }
 
 /// How a container ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exit {
     /// Exit code; 128 + n when killed by signal n.
     pub code: i32,
@@ -203,7 +220,7 @@ pub struct Exit {
 }
 
 /// A sandbox that exists.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sandbox {
     /// Pod it belongs to.
     pub pod: Uid,
@@ -257,16 +274,16 @@ pub trait Runtime: Send + Sync + 'static {
     fn image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Image>, PullError>>;
     /// Every image that is here.
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, PullError>>;
-    /// Makes a pod's sandbox.
+    /// Makes a pod's sandbox; the one that is there when it is ready.
     fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Sandbox, RuntimeError>>;
     /// Kills what is left in a sandbox and removes it with its containers. The logs stay.
     fn remove_sandbox<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Makes a container in a sandbox and starts it. A container whose program can't be executed is there as exited
     /// (`StartError`, code 128) and the error is returned too.
     fn start<'a>(&'a self, pod: &'a Uid, spec: ContainerSpec) -> BoxFuture<'a, Result<Container, RuntimeError>>;
-    /// Sends the stop signal, and after `grace` kills. Returns when it has ended.
+    /// Sends the stop signal, and after `grace` kills. Returns when it has ended. `NotFound` for an unknown id.
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), RuntimeError>>;
-    /// Removes an ended container and its file system. The log stays.
+    /// Removes an ended container and its file system. The log stays. `Refused` while it runs.
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// What is there.
     fn inventory(&self) -> BoxFuture<'_, Result<Inventory, RuntimeError>>;
