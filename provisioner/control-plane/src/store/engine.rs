@@ -3,14 +3,14 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kprov_schema::Revision;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
-    TableHandle,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle,
 };
 
+use super::backend::{self, Backend, Failure, Trouble, is_full};
 use super::{Change, StoreError, Stored};
 use crate::world::{DiskFile, World};
 
@@ -63,7 +63,7 @@ impl Engine {
             Ok(false) => return Err(StoreError::InUse { path: place }),
             Err(source) => return Err(io_error(place, source)),
         }
-        clear_unfinished(&*file).map_err(|source| io_error(place.clone(), source))?;
+        backend::prepare(&*file).map_err(|source| io_error(place.clone(), source))?;
         let trouble = Trouble::default();
         let opened = unpanicked(|| {
             let database = database(&file, &trouble, true)?;
@@ -183,38 +183,11 @@ fn unpanicked<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     })
 }
 
-/// Empties a file whose making was cut off: redb writes its magic number last, so that such a file holds nothing
-/// but a header without it.
-fn clear_unfinished(file: &dyn DiskFile) -> io::Result<()> {
-    const MAGIC: u64 = 9;
-    const HEADER: u64 = 512;
-    const CHUNK: u64 = 1 << 16;
-    let zero = |from: u64, to: u64| -> io::Result<bool> {
-        let mut bytes = vec![0; usize::try_from(to - from).expect("a chunk fits into memory")];
-        file.read(from, &mut bytes)?;
-        Ok(bytes.iter().all(|byte| *byte == 0))
-    };
-    let length = file.len()?;
-    if length == 0 || !zero(0, MAGIC.min(length))? {
-        return Ok(());
-    }
-    let mut at = HEADER;
-    while at < length {
-        let next = (at + CHUNK).min(length);
-        if !zero(at, next)? {
-            return Ok(());
-        }
-        at = next;
-    }
-    file.truncate(0)?;
-    file.sync()
-}
-
 fn database(file: &Arc<dyn DiskFile>, trouble: &Trouble, check: bool) -> Result<Database, DatabaseError> {
     Builder::new()
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(check)
-        .create_with_backend(Backend { file: file.clone(), trouble: trouble.clone() })
+        .create_with_backend(Backend::new(file.clone(), trouble.clone()))
 }
 
 fn load(database: &Database) -> Result<Loaded, Fault> {
@@ -277,81 +250,4 @@ fn write(database: &Database, changes: &[Arc<Change>], head: Revision) -> Result
     }
     write.commit()?;
     Ok(())
-}
-
-/// The disk's first failure: redb's own errors do not tell whether a write or a sync failed.
-#[derive(Clone, Debug, Default)]
-struct Trouble(Arc<Mutex<Option<Failure>>>);
-
-impl Trouble {
-    fn note<T>(&self, doing: &'static str, result: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &result {
-            let failure = Failure { doing, kind: error.kind(), text: error.to_string() };
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
-        }
-        result
-    }
-
-    fn take(&self) -> Option<Failure> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-#[derive(Debug)]
-struct Failure {
-    doing: &'static str,
-    kind: io::ErrorKind,
-    text: String,
-}
-
-impl Failure {
-    /// A write that found no space left the file as it was. A failed sync does not: what the disk dropped then reads
-    /// as if it were there until the machine stops.
-    fn is_full(&self) -> bool {
-        is_full(self.kind) && self.doing != SYNC
-    }
-
-    fn error(&self) -> io::Error {
-        io::Error::new(self.kind, self.to_string())
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} failed: {}", self.doing, self.text)
-    }
-}
-
-fn is_full(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-const SYNC: &str = "sync";
-
-#[derive(Debug)]
-struct Backend {
-    file: Arc<dyn DiskFile>,
-    trouble: Trouble,
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.trouble.note("length", self.file.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.trouble.note("read", self.file.read(offset, out))
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.trouble.note("resize", self.file.truncate(len))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.trouble.note(SYNC, self.file.sync())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.trouble.note("write", self.file.write(offset, data))
-    }
 }

@@ -4,6 +4,7 @@
 //! all transactions that wait into one durable batch. A watch is a cursor ([`Store::since`]) beside a signal that the
 //! head has moved ([`Store::moved_in`]), so a slow reader has no buffer that could overflow.
 
+mod backend;
 mod engine;
 mod error;
 mod key;

@@ -1,6 +1,10 @@
 //! What the store promises.
 
 mod basics;
+mod concurrent;
+mod crash;
+mod damage;
+mod model;
 
 use kprov_control_plane::store::{Committed, Expect, Prefix, Store, StoreKey, Txn};
 use kprov_control_plane::world::memory::MemoryWorld;
