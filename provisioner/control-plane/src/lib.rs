@@ -4,5 +4,7 @@
 //! the store; everything else speaks through [`client::Client`].
 
 pub mod client;
+pub mod controllers;
+pub mod informer;
 pub mod store;
 pub mod world;

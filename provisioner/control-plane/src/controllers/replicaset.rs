@@ -1,0 +1,255 @@
+//! ReplicaSets: as many active pods of a template as asked for.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kprov_schema::{Key, Object, Resource};
+use serde_json::{Value, json};
+
+use super::action::{Action, Note, Outcome, Report};
+use super::meta::{claim, controlled_by, controller_key, reference};
+use super::snapshot::{Failure, Seen, Snapshot};
+use super::{Config, Controller, Watch, selector, status};
+use crate::informer::{Change, Unreadable};
+
+/// Creations and deletions asked for in one round, as upstream's burst.
+const BURST: usize = 500;
+
+/// Keeps ReplicaSets at their number of pods.
+pub struct ReplicaSets;
+
+impl Controller for ReplicaSets {
+    const NAME: &'static str = "replicaset-controller";
+
+    fn new(_: &Config, _: Timestamp) -> Self {
+        Self
+    }
+
+    fn watches() -> Vec<Watch> {
+        vec![Watch::own::<ReplicaSet>(), Watch::new::<Pod>(of_pod)]
+    }
+
+    fn reconcile(&self, key: &Key, world: &Snapshot, now: Timestamp) -> Result<Outcome, Unreadable> {
+        let Some(set) = world.get::<ReplicaSet>(key)? else { return Ok(Outcome::nothing()) };
+        let claims = claim::<Pod, _>(&set, &set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default(), world)?;
+        let (active, rest): (Vec<_>, Vec<_>) = claims.owned.into_iter().partition(|pod| status::is_active(pod));
+        let terminating = rest.iter().filter(|pod| status::is_deleting(pod) && !status::is_finished(pod)).count();
+        let mut outcome = Outcome::from(claims.actions);
+        // An adopted pod counts once the cache shows it as owned.
+        let settled = outcome.actions.is_empty();
+        if settled && world.failure().is_none() && !set.raw.is_deleting() {
+            outcome.actions.extend(scale(&set, &active, world)?);
+        }
+        let (new, recheck_at) = new_status(&set, &active, terminating, world.failure(), now);
+        outcome.recheck_at = recheck_at;
+        outcome.actions.extend(write_status(&set, &new));
+        Ok(outcome)
+    }
+}
+
+/// The sets to look at when a pod changes: its controllers, before and after, or whoever may adopt it.
+fn of_pod(change: &Change, world: &Snapshot) -> Vec<Key> {
+    let mut keys: Vec<Key> =
+        change.sides().filter_map(|entry| controller_key::<ReplicaSet>(&entry.raw)).collect();
+    if let Some(pod) = change.new.as_ref().filter(|pod| pod.owners().next().is_none() && !pod.raw.is_deleting()) {
+        let sets = world.in_namespace::<ReplicaSet>(&pod.key.namespace).unwrap_or_default();
+        let adopting = sets.iter().filter(|set| {
+            set.spec.as_ref().is_some_and(|spec| selector::selects(&spec.selector, &pod.raw))
+        });
+        keys.extend(adopting.map(|set| set.raw.key()));
+    }
+    keys.dedup();
+    keys
+}
+
+fn wanted(set: &ReplicaSet) -> usize {
+    usize::try_from(set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)).unwrap_or(0)
+}
+
+/// Creates what is missing, deletes what is too much.
+fn scale(set: &Seen<ReplicaSet>, active: &[Seen<Pod>], world: &Snapshot) -> Result<Vec<Action>, Unreadable> {
+    let wanted = wanted(set);
+    if active.len() < wanted {
+        let missing = (wanted - active.len()).min(BURST);
+        return Ok((0..missing).map(|_| create(set)).collect());
+    }
+    let surplus = (active.len() - wanted).min(BURST);
+    if surplus == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(victims(active, &related(set, world)?, surplus).into_iter().map(|pod| delete(set, pod)).collect())
+}
+
+/// Ready pods of all sets with the same controller, by node: where they crowd, they go first.
+fn related(set: &Seen<ReplicaSet>, world: &Snapshot) -> Result<HashMap<String, usize>, Unreadable> {
+    let mut owners = vec![set.raw.uid().0];
+    if let Some(controller) = super::meta::controller_of(&set.metadata) {
+        owners = world.owned_by::<ReplicaSet>(&controller.uid)?.iter().map(|set| set.raw.uid().0).collect();
+    }
+    let mut ready = HashMap::new();
+    for owner in owners {
+        for pod in world.owned_by::<Pod>(&owner)? {
+            if let Some(node) = node(&pod).filter(|_| status::is_active(&pod) && status::is_ready(&pod)) {
+                *ready.entry(node.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    Ok(ready)
+}
+
+fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// The `count` pods that are missed least.
+///
+/// Unscheduled before scheduled, pending before running, not ready before ready, cheap before dear, crowded before
+/// lonely, ready lately before ready long, restarting before steady, young before old.
+/// Source: `ActivePodsWithRanks` of upstream's controller utilities.
+#[must_use]
+pub fn victims<'a>(active: &'a [Seen<Pod>], ready_on: &HashMap<String, usize>, count: usize) -> Vec<&'a Seen<Pod>> {
+    let mut pods: Vec<&Seen<Pod>> = active.iter().collect();
+    if count < pods.len() {
+        pods.sort_by(|a, b| less_missed(a, b, ready_on));
+    }
+    pods.truncate(count);
+    pods
+}
+
+fn less_missed(a: &Pod, b: &Pod, ready_on: &HashMap<String, usize>) -> Ordering {
+    let crowd = |pod: &Pod| node(pod).and_then(|node| ready_on.get(node)).copied().unwrap_or(0);
+    let phase = |pod: &Pod| match status::phase(pod) {
+        "Pending" => 0,
+        "Unknown" => 1,
+        _ => 2,
+    };
+    let created = |pod: &Pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    node(a).is_some().cmp(&node(b).is_some())
+        .then(phase(a).cmp(&phase(b)))
+        .then(status::is_ready(a).cmp(&status::is_ready(b)))
+        .then(deletion_cost(a).cmp(&deletion_cost(b)))
+        .then(crowd(b).cmp(&crowd(a)))
+        .then(status::ready_since(b).cmp(&status::ready_since(a)))
+        .then(restarts(b).cmp(&restarts(a)))
+        .then(created(b).cmp(&created(a)))
+        .then(a.metadata.uid.cmp(&b.metadata.uid))
+}
+
+fn deletion_cost(pod: &Pod) -> i32 {
+    let cost = pod.metadata.annotations.as_ref().and_then(|all| all.get("controller.kubernetes.io/pod-deletion-cost"));
+    cost.and_then(|cost| cost.parse().ok()).unwrap_or(0)
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    containers.into_iter().flatten().map(|container| container.restart_count).max().unwrap_or(0)
+}
+
+fn create(set: &Seen<ReplicaSet>) -> Action {
+    Action::Create {
+        resource: Resource::of::<Pod>(),
+        object: pod_of(&set.raw, &set.raw),
+        report: Some(Report {
+            success: Note::normal(reference(&set.raw), "SuccessfulCreate", "Created pod: {}"),
+            failure: Note::warning(reference(&set.raw), "FailedCreate", "Error creating: {}"),
+        }),
+    }
+}
+
+/// A pod of an owner's template, with a generated name.
+#[must_use]
+pub fn pod_of(template_of: &Object, owner: &Object) -> Object {
+    let template = template_of.at(&["spec", "template"]);
+    let part = |path: &str| template.and_then(|template| template.pointer(path)).filter(|value| !value.is_null()).cloned();
+    let mut pod = Object::from(serde_json::Map::new());
+    pod.set(&["apiVersion"], json!("v1"));
+    pod.set(&["kind"], json!("Pod"));
+    pod.set(&["metadata", "generateName"], json!(format!("{}-", owner.name())));
+    pod.set(&["metadata", "namespace"], json!(owner.namespace()));
+    for field in ["labels", "annotations", "finalizers"] {
+        if let Some(value) = part(&format!("/metadata/{field}")) {
+            pod.set(&["metadata", field], value);
+        }
+    }
+    pod.set(&["metadata", "ownerReferences"], json!([controlled_by(owner)]));
+    pod.set(&["spec"], part("/spec").unwrap_or_else(|| json!({})));
+    pod
+}
+
+fn delete(set: &Seen<ReplicaSet>, pod: &Seen<Pod>) -> Action {
+    let mut action = Action::delete(Resource::of::<Pod>(), pod.raw.key(), &pod.raw.uid());
+    if let Action::Delete { report, .. } = &mut action {
+        *report = Some(Report {
+            success: Note::normal(reference(&set.raw), "SuccessfulDelete", "Deleted pod: {}"),
+            failure: Note::warning(reference(&set.raw), "FailedDelete", "Error deleting: {}"),
+        });
+    }
+    action
+}
+
+/// The status that the pods make, and when the next pod becomes available.
+fn new_status(
+    set: &Seen<ReplicaSet>,
+    active: &[Seen<Pod>],
+    terminating: usize,
+    failure: Option<&Failure>,
+    now: Timestamp,
+) -> (ReplicaSetStatus, Option<Timestamp>) {
+    let spec = set.spec.clone().unwrap_or_default();
+    let template = spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels).unwrap_or_default();
+    let min_ready = spec.min_ready_seconds.unwrap_or(0);
+    let moments: Vec<Timestamp> = active.iter().filter_map(|pod| status::available_at(pod, min_ready)).collect();
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let some = |number: usize| Some(count(number)).filter(|number| *number > 0);
+    let old = set.status.clone().unwrap_or_default();
+    let new = ReplicaSetStatus {
+        replicas: count(active.len()),
+        fully_labeled_replicas: some(active.iter().filter(|pod| selector::has_labels(&template, &pod.raw)).count()),
+        ready_replicas: some(active.iter().filter(|pod| status::is_ready(pod)).count()),
+        available_replicas: some(moments.iter().filter(|at| **at <= now).count()),
+        terminating_replicas: Some(count(terminating)),
+        observed_generation: Some(set.raw.generation()),
+        conditions: conditions(&old, failure, active.len() < wanted(set), now),
+    };
+    (new, moments.into_iter().filter(|at| *at > now).min())
+}
+
+fn conditions(
+    old: &ReplicaSetStatus,
+    failure: Option<&Failure>,
+    creating: bool,
+    now: Timestamp,
+) -> Option<Vec<ReplicaSetCondition>> {
+    let mut conditions = old.conditions.clone().unwrap_or_default();
+    let had = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
+    match failure {
+        None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
+        Some(_) if had => {}
+        Some(failure) => conditions.push(ReplicaSetCondition {
+            type_: "ReplicaFailure".into(),
+            status: "True".into(),
+            reason: Some(if creating { "FailedCreate" } else { "FailedDelete" }.into()),
+            message: Some(failure.status.message.clone()),
+            last_transition_time: Some(Time(now)),
+        }),
+    }
+    Some(conditions).filter(|conditions| !conditions.is_empty())
+}
+
+fn write_status(set: &Seen<ReplicaSet>, new: &ReplicaSetStatus) -> Option<Action> {
+    let mut comparable = set.status.clone().unwrap_or_default();
+    let zero_is_none = |number: &mut Option<i32>| *number = number.filter(|number| *number > 0);
+    zero_is_none(&mut comparable.fully_labeled_replicas);
+    zero_is_none(&mut comparable.ready_replicas);
+    zero_is_none(&mut comparable.available_replicas);
+    if comparable == *new {
+        return None;
+    }
+    let mut object = Object::clone(&set.raw);
+    object.set(&["status"], serde_json::to_value(new).unwrap_or(Value::Null));
+    Some(Action::update_status(Resource::of::<ReplicaSet>(), object))
+}

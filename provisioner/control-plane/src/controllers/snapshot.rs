@@ -1,0 +1,125 @@
+//! What a decision may look at: the caches of the kinds that its controller watches.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kprov_schema::{Key, Object, Resource, Status, Typed, Uid};
+
+use super::selector;
+use crate::informer::{Cache, Caches, Entry, Unreadable};
+
+/// An object as seen: its typed view to decide on, the raw one to change and write back.
+#[derive(Debug)]
+pub struct Seen<T> {
+    typed: Arc<T>,
+    /// The object as it travels; unknown fields are in it.
+    pub raw: Arc<Object>,
+}
+
+impl<T> Clone for Seen<T> {
+    fn clone(&self) -> Self {
+        Self { typed: Arc::clone(&self.typed), raw: Arc::clone(&self.raw) }
+    }
+}
+
+impl<T> Deref for Seen<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.typed
+    }
+}
+
+impl<T: Typed + Send + Sync + 'static> Seen<T> {
+    fn of(entry: &Entry) -> Result<Self, Unreadable> {
+        Ok(Self { typed: entry.typed()?, raw: Arc::clone(&entry.raw) })
+    }
+}
+
+/// How the last round of a key failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The object that the action was about.
+    pub key: Key,
+    /// Its kind.
+    pub resource: Resource,
+    /// What the API server said.
+    pub status: Status,
+}
+
+/// The caches, and how the round before failed if it did.
+#[derive(Clone)]
+pub struct Snapshot {
+    caches: Arc<Caches>,
+    failure: Option<Failure>,
+}
+
+impl Snapshot {
+    /// A view of caches.
+    #[must_use]
+    pub fn new(caches: Arc<Caches>) -> Self {
+        Self { caches, failure: None }
+    }
+
+    /// The same view after a failed round: the decision may only report it, its actions are not tried again.
+    #[must_use]
+    pub fn after(&self, failure: Failure) -> Self {
+        Self { caches: Arc::clone(&self.caches), failure: Some(failure) }
+    }
+
+    /// How the round just before failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// The cache of a kind that the controller watches.
+    #[must_use]
+    pub fn cache(&self, resource: &Resource) -> &Arc<Cache> {
+        self.caches.get(resource).expect("a controller reads only kinds that it watches")
+    }
+
+    fn of<T: k8s_openapi::Resource>(&self) -> &Arc<Cache> {
+        self.cache(&Resource::of::<T>())
+    }
+
+    /// One object.
+    pub fn get<T: Typed + Send + Sync + 'static>(&self, key: &Key) -> Result<Option<Seen<T>>, Unreadable> {
+        self.of::<T>().get(key).map(|entry| Seen::of(&entry)).transpose()
+    }
+
+    /// Everything of a kind.
+    pub fn all<T: Typed + Send + Sync + 'static>(&self) -> Result<Vec<Seen<T>>, Unreadable> {
+        seen(&self.of::<T>().all())
+    }
+
+    /// Everything of a kind in a namespace.
+    pub fn in_namespace<T: Typed + Send + Sync + 'static>(&self, namespace: &str) -> Result<Vec<Seen<T>>, Unreadable> {
+        seen(&self.of::<T>().in_namespace(namespace))
+    }
+
+    /// What names `owner` among its owners.
+    pub fn owned_by<T: Typed + Send + Sync + 'static>(&self, owner: &str) -> Result<Vec<Seen<T>>, Unreadable> {
+        seen(&self.of::<T>().owned_by(&Uid(owner.to_owned())))
+    }
+
+    /// What is bound to a node.
+    pub fn on_node<T: Typed + Send + Sync + 'static>(&self, node: &str) -> Result<Vec<Seen<T>>, Unreadable> {
+        seen(&self.of::<T>().on_node(node))
+    }
+
+    /// What a label selector selects in a namespace.
+    pub fn select<T: Typed + Send + Sync + 'static>(
+        &self,
+        namespace: &str,
+        which: &LabelSelector,
+    ) -> Result<Vec<Seen<T>>, Unreadable> {
+        let entries = self.of::<T>().in_namespace(namespace);
+        let selected = entries.iter().filter(|entry| selector::selects(which, &entry.raw));
+        selected.map(|entry| Seen::of(entry)).collect()
+    }
+}
+
+fn seen<T: Typed + Send + Sync + 'static>(entries: &[Arc<Entry>]) -> Result<Vec<Seen<T>>, Unreadable> {
+    entries.iter().map(|entry| Seen::of(entry)).collect()
+}
