@@ -291,7 +291,7 @@ impl<T: Rules> Behaviour for Typing<T> {
     }
 }
 
-impl<T: Rules> Typed for T {
+impl<T: k8s_openapi::Resource + Serialize + DeserializeOwned> Typed for T {
     fn from_object(object: &Object) -> Result<Self, String> {
         parse(object)
     }

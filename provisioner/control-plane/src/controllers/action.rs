@@ -173,6 +173,11 @@ impl Action {
     #[must_use]
     pub fn delete(resource: Resource, key: Key, uid: &Uid) -> Self {
         let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version: None };
-        Self::Delete { resource, key, options: DeleteOptions { preconditions, ..DeleteOptions::default() }, report: None }
+        Self::Delete {
+            resource,
+            key,
+            options: DeleteOptions { preconditions, ..DeleteOptions::default() },
+            report: None,
+        }
     }
 }

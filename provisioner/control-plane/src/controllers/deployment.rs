@@ -40,7 +40,7 @@ impl Controller for Deployments {
 
     fn reconcile(&self, key: &Key, world: &Snapshot, now: Timestamp) -> Result<Outcome, Unreadable> {
         let Some(deployment) = world.get::<Deployment>(key)? else { return Ok(Outcome::nothing()) };
-        let spec = deployment.spec.clone().unwrap_or_default();
+        let spec = deployment.spec.clone();
         let claims = claim::<ReplicaSet, _>(&deployment, &spec.selector, world)?;
         if !claims.actions.is_empty() {
             return Ok(claims.actions.into());
@@ -58,9 +58,7 @@ fn of_set(change: &Change, world: &Snapshot) -> Vec<Key> {
     let mut keys: Vec<Key> = change.sides().filter_map(|entry| controller_key::<Deployment>(&entry.raw)).collect();
     if let Some(set) = change.new.as_ref().filter(|set| set.owners().next().is_none()) {
         let all = world.in_namespace::<Deployment>(&set.key.namespace).unwrap_or_default();
-        let adopting = all.iter().filter(|one| {
-            one.spec.as_ref().is_some_and(|spec| selector::selects(&spec.selector, &set.raw))
-        });
+        let adopting = all.iter().filter(|one| selector::selects(&one.spec.selector, &set.raw));
         keys.extend(adopting.map(|one| one.raw.key()));
     }
     keys.dedup();
@@ -69,7 +67,10 @@ fn of_set(change: &Change, world: &Snapshot) -> Vec<Key> {
 
 /// A recreation goes on when the last old pod is gone or finished.
 fn of_gone_pod(change: &Change, world: &Snapshot) -> Vec<Key> {
-    let ended = change.new.as_ref().is_none_or(|pod| matches!(pod.raw.text(&["status", "phase"]), Some("Succeeded" | "Failed")));
+    let ended = change
+        .new
+        .as_ref()
+        .is_none_or(|pod| matches!(pod.raw.text(&["status", "phase"]), Some("Succeeded" | "Failed")));
     let Some(pod) = change.latest().filter(|_| ended) else { return Vec::new() };
     let Some(set) = controller_key::<ReplicaSet>(&pod.raw) else { return Vec::new() };
     let set = world.cache(&Resource::of::<ReplicaSet>()).get(&set);
@@ -87,7 +88,7 @@ struct Set {
 
 impl Set {
     fn of(seen: Seen<ReplicaSet>) -> Self {
-        let replicas = seen.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let replicas = seen.spec.replicas.unwrap_or(1);
         Self { object: Object::clone(&seen.raw), seen: Some(seen), replicas, changed: false }
     }
 
@@ -135,7 +136,8 @@ impl<'a> Rollout<'a> {
     fn new(deployment: &'a Seen<Deployment>, spec: DeploymentSpec, owned: Vec<Seen<ReplicaSet>>) -> Self {
         let mut old: Vec<Set> = owned.into_iter().map(Set::of).collect();
         old.sort_by_key(Set::created);
-        let newest = old.iter().position(|set| set.seen.as_ref().is_some_and(|seen| has_template(seen, &spec.template)));
+        let newest =
+            old.iter().position(|set| set.seen.as_ref().is_some_and(|seen| has_template(seen, &spec.template)));
         let new = newest.map(|at| old.remove(at));
         Self {
             limits: Limits::of(deployment),
@@ -215,7 +217,8 @@ impl<'a> Rollout<'a> {
     }
 
     fn resize_in_proportion(&mut self) {
-        let mut which: Vec<Which> = (0..self.old.len()).map(Which::Old).chain(self.new.iter().map(|_| Which::New)).collect();
+        let mut which: Vec<Which> =
+            (0..self.old.len()).map(Which::Old).chain(self.new.iter().map(|_| Which::New)).collect();
         which.retain(|at| self.at(*at).replicas > 0);
         let total: i32 = which.iter().map(|at| self.at(*at).replicas).sum();
         // Of equal sets the newer grows first and the older shrinks first.
@@ -391,7 +394,9 @@ impl<'a> Rollout<'a> {
 
     /// Deletes the oldest retired sets beyond the history limit.
     fn clean_up(&mut self) {
-        let Some(limit) = self.spec.revision_history_limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
+        let Some(limit) = self.spec.revision_history_limit.and_then(|limit| usize::try_from(limit).ok()) else {
+            return;
+        };
         let mut retired: Vec<&Set> = self.old.iter().filter(|set| !set.object.is_deleting()).collect();
         let surplus = retired.len().saturating_sub(limit);
         retired.sort_by_key(|set| revision::of(&set.object));
@@ -400,7 +405,8 @@ impl<'a> Rollout<'a> {
             set.replicas == 0 && set.count("replicas") == 0 && set.object.generation() <= observed
         };
         let sets = retired.iter().take(surplus).filter(empty);
-        self.deletions = sets.map(|set| Action::delete(Resource::of::<ReplicaSet>(), set.object.key(), &set.object.uid())).collect();
+        self.deletions =
+            sets.map(|set| Action::delete(Resource::of::<ReplicaSet>(), set.object.key(), &set.object.uid())).collect();
     }
 
     fn is_complete(&self) -> bool {
@@ -415,7 +421,10 @@ impl<'a> Rollout<'a> {
         }
         if failure.status.already_exists() {
             let taken = world.get::<ReplicaSet>(&failure.key)?;
-            let ours = taken.is_some_and(|set| has_template(&set, &self.spec.template) && controller_key::<Deployment>(&set.raw) == Some(self.deployment.raw.key()));
+            let ours = taken.is_some_and(|set| {
+                has_template(&set, &self.spec.template)
+                    && controller_key::<Deployment>(&set.raw) == Some(self.deployment.raw.key())
+            });
             return Ok(if ours { Vec::new() } else { vec![self.count_collision()] });
         }
         let message = format!("Failed to create new replica set {:?}: {}", failure.key.name, failure.status.message);
@@ -465,8 +474,7 @@ fn has_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
         }
         template
     };
-    let theirs = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    theirs.is_some_and(|theirs| unlabelled(theirs) == unlabelled(template))
+    set.spec.template.as_ref().is_some_and(|theirs| unlabelled(theirs) == unlabelled(template))
 }
 
 /// A short text for a template: FNV-1a of its JSON, in characters that make no words.

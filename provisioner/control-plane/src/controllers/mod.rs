@@ -112,10 +112,7 @@ impl Row {
 }
 
 /// Every controller.
-pub const CONTROLLERS: &[Row] = &[
-    Row::of::<deployment::Deployments>(),
-    Row::of::<replicaset::ReplicaSets>(),
-];
+pub const CONTROLLERS: &[Row] = &[Row::of::<deployment::Deployments>(), Row::of::<replicaset::ReplicaSets>()];
 
 /// Running controllers. They stop when this is dropped.
 pub struct Controllers {

@@ -128,9 +128,9 @@ impl Queue {
         let Some(latest) = change.latest() else { return };
         let at = (resource.clone(), latest.key.clone());
         let Some(waiting) = self.by_deletion.remove(&at) else { return };
-        let (still, passed): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(uid, _)| {
-            change.new.as_ref().is_some_and(|new| new.uid == *uid && !new.raw.is_deleting())
-        });
+        let (still, passed): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|(uid, _)| change.new.as_ref().is_some_and(|new| new.uid == *uid && !new.raw.is_deleting()));
         if !still.is_empty() {
             self.by_deletion.insert(at, still);
         }

@@ -33,7 +33,8 @@ impl Recorder {
     #[must_use]
     pub fn new(client: &Client, world: &World) -> (Self, BoxFuture<'static, ()>) {
         let (notes, taken) = mpsc::channel(WAITING);
-        let writer = Writer { client: Arc::clone(client), world: world.clone(), known: HashMap::new(), order: VecDeque::new() };
+        let writer =
+            Writer { client: Arc::clone(client), world: world.clone(), known: HashMap::new(), order: VecDeque::new() };
         (Self { notes }, Box::pin(writer.run(taken)))
     }
 
@@ -100,8 +101,13 @@ impl Writer {
             return if known.writing { None } else { Some(self.count(identity, note)) };
         }
         let now = self.world.clock.now();
-        let name = format!("{}.{:x}", note.about.name.as_deref().unwrap_or_default(), now.as_nanosecond() as u64 ^ (self.world.rng.next_u64() & 0xffff));
-        let namespace = note.about.namespace.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "default".into());
+        let name = format!(
+            "{}.{:x}",
+            note.about.name.as_deref().unwrap_or_default(),
+            now.as_nanosecond() as u64 ^ (self.world.rng.next_u64() & 0xffff)
+        );
+        let namespace =
+            note.about.namespace.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "default".into());
         let key = Key::new(namespace, name);
         let event = event(source, &note, &key, now);
         self.remember(identity.clone(), Known { key: key.clone(), count: 1, pending: 0, writing: true });

@@ -18,6 +18,8 @@ use crate::informer::{Change, Unreadable};
 
 /// Creations and deletions asked for in one round, as upstream's burst.
 const BURST: usize = 500;
+/// The condition that says why pods can't be made or deleted.
+pub(super) const FAILURE: &str = "ReplicaFailure";
 
 /// Keeps ReplicaSets at their number of pods.
 pub struct ReplicaSets;
@@ -35,7 +37,7 @@ impl Controller for ReplicaSets {
 
     fn reconcile(&self, key: &Key, world: &Snapshot, now: Timestamp) -> Result<Outcome, Unreadable> {
         let Some(set) = world.get::<ReplicaSet>(key)? else { return Ok(Outcome::nothing()) };
-        let claims = claim::<Pod, _>(&set, &set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default(), world)?;
+        let claims = claim::<Pod, _>(&set, &set.spec.selector, world)?;
         let (active, rest): (Vec<_>, Vec<_>) = claims.owned.into_iter().partition(|pod| status::is_active(pod));
         let terminating = rest.iter().filter(|pod| status::is_deleting(pod) && !status::is_finished(pod)).count();
         let mut outcome = Outcome::from(claims.actions);
@@ -53,13 +55,10 @@ impl Controller for ReplicaSets {
 
 /// The sets to look at when a pod changes: its controllers, before and after, or whoever may adopt it.
 fn of_pod(change: &Change, world: &Snapshot) -> Vec<Key> {
-    let mut keys: Vec<Key> =
-        change.sides().filter_map(|entry| controller_key::<ReplicaSet>(&entry.raw)).collect();
+    let mut keys: Vec<Key> = change.sides().filter_map(|entry| controller_key::<ReplicaSet>(&entry.raw)).collect();
     if let Some(pod) = change.new.as_ref().filter(|pod| pod.owners().next().is_none() && !pod.raw.is_deleting()) {
         let sets = world.in_namespace::<ReplicaSet>(&pod.key.namespace).unwrap_or_default();
-        let adopting = sets.iter().filter(|set| {
-            set.spec.as_ref().is_some_and(|spec| selector::selects(&spec.selector, &pod.raw))
-        });
+        let adopting = sets.iter().filter(|set| selector::selects(&set.spec.selector, &pod.raw));
         keys.extend(adopting.map(|set| set.raw.key()));
     }
     keys.dedup();
@@ -67,7 +66,7 @@ fn of_pod(change: &Change, world: &Snapshot) -> Vec<Key> {
 }
 
 fn wanted(set: &ReplicaSet) -> usize {
-    usize::try_from(set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)).unwrap_or(0)
+    usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0)
 }
 
 /// Creates what is missing, deletes what is too much.
@@ -128,7 +127,9 @@ fn less_missed(a: &Pod, b: &Pod, ready_on: &HashMap<String, usize>) -> Ordering 
         _ => 2,
     };
     let created = |pod: &Pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    node(a).is_some().cmp(&node(b).is_some())
+    node(a)
+        .is_some()
+        .cmp(&node(b).is_some())
         .then(phase(a).cmp(&phase(b)))
         .then(status::is_ready(a).cmp(&status::is_ready(b)))
         .then(deletion_cost(a).cmp(&deletion_cost(b)))
@@ -164,7 +165,8 @@ fn create(set: &Seen<ReplicaSet>) -> Action {
 #[must_use]
 pub fn pod_of(template_of: &Object, owner: &Object) -> Object {
     let template = template_of.at(&["spec", "template"]);
-    let part = |path: &str| template.and_then(|template| template.pointer(path)).filter(|value| !value.is_null()).cloned();
+    let part =
+        |path: &str| template.and_then(|template| template.pointer(path)).filter(|value| !value.is_null()).cloned();
     let mut pod = Object::from(serde_json::Map::new());
     pod.set(&["apiVersion"], json!("v1"));
     pod.set(&["kind"], json!("Pod"));
@@ -199,8 +201,9 @@ fn new_status(
     failure: Option<&Failure>,
     now: Timestamp,
 ) -> (ReplicaSetStatus, Option<Timestamp>) {
-    let spec = set.spec.clone().unwrap_or_default();
-    let template = spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels).unwrap_or_default();
+    let spec = set.spec.clone();
+    let template =
+        spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels).unwrap_or_default();
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     let moments: Vec<Timestamp> = active.iter().filter_map(|pod| status::available_at(pod, min_ready)).collect();
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
@@ -225,13 +228,13 @@ fn conditions(
     now: Timestamp,
 ) -> Option<Vec<ReplicaSetCondition>> {
     let mut conditions = old.conditions.clone().unwrap_or_default();
-    let had = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
+    let had = conditions.iter().any(|condition| condition.type_.as_deref() == Some(FAILURE));
     match failure {
-        None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
+        None => conditions.retain(|condition| condition.type_.as_deref() != Some(FAILURE)),
         Some(_) if had => {}
         Some(failure) => conditions.push(ReplicaSetCondition {
-            type_: "ReplicaFailure".into(),
-            status: "True".into(),
+            type_: Some(FAILURE.into()),
+            status: Some("True".into()),
             reason: Some(if creating { "FailedCreate" } else { "FailedDelete" }.into()),
             message: Some(failure.status.message.clone()),
             last_transition_time: Some(Time(now)),

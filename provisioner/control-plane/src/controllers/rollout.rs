@@ -22,8 +22,8 @@ impl Limits {
     /// Surge percentages round up, unavailable ones down; if both come to 0, one pod may be unavailable.
     #[must_use]
     pub fn of(deployment: &Deployment) -> Self {
-        let spec = deployment.spec.clone().unwrap_or_default();
-        let strategy = spec.strategy.unwrap_or_default();
+        let spec = &deployment.spec;
+        let strategy = spec.strategy.clone().unwrap_or_default();
         let desired = spec.replicas.unwrap_or(1);
         let rolling = strategy.type_.as_deref() != Some("Recreate");
         if !rolling {

@@ -17,7 +17,7 @@ use super::recorder::Recorder;
 use super::snapshot::{Failure, Snapshot};
 use super::{Config, Controller};
 use crate::client::{Client, Selection};
-use crate::informer::{Caches, synced};
+use crate::informer::Caches;
 use crate::world::World;
 
 /// Keys that are worked on at the same time.
@@ -79,8 +79,9 @@ impl<C: Controller> Runner<C> {
     }
 
     async fn run(mut self) {
-        let watches = C::watches();
-        synced(watches.iter().map(|watch| &self.context.caches[&watch.resource])).await;
+        for watch in C::watches() {
+            self.context.caches[&watch.resource].synced().await;
+        }
         self.subscribe();
         let mut rounds = FuturesUnordered::new();
         loop {
@@ -158,9 +159,9 @@ fn backoff(failures: u32, random: u64) -> Duration {
 fn seen(caches: &Caches, write: &Written) -> bool {
     match write {
         Written::At(resource, revision) => caches.get(resource).is_none_or(|cache| cache.reached() >= *revision),
-        Written::Deleted(resource, key, uid) => caches.get(resource).is_none_or(|cache| {
-            cache.get(key).is_none_or(|entry| entry.uid != *uid || entry.raw.is_deleting())
-        }),
+        Written::Deleted(resource, key, uid) => caches
+            .get(resource)
+            .is_none_or(|cache| cache.get(key).is_none_or(|entry| entry.uid != *uid || entry.raw.is_deleting())),
     }
 }
 
@@ -225,7 +226,13 @@ impl Doing<'_> {
             let creating = matches!(action, Action::Create { .. });
             let deleting = matches!(action, Action::Delete { .. });
             // Creations start slowly, so that a quota or a broken template costs few requests.
-            let limit = if creating { batch_size } else if deleting { PARALLEL_ACTIONS } else { 1 };
+            let limit = if creating {
+                batch_size
+            } else if deleting {
+                PARALLEL_ACTIONS
+            } else {
+                1
+            };
             let mut batch = vec![action];
             while batch.len() < limit {
                 let same = |next: &Action| match next {
@@ -237,9 +244,12 @@ impl Doing<'_> {
                 batch.push(next);
             }
             batch_size = if creating { (batch_size * 2).min(PARALLEL_ACTIONS) } else { 1 };
-            let results = join_all(batch.into_iter().map(|action| one(self.context, self.source, action))).await;
+            let (context, source) = (self.context, self.source);
+            let begun: Vec<_> = batch.into_iter().map(|action| one(context, source, action)).collect();
+            let results = join_all(begun).await;
             for result in results {
-                self.written.extend(result?.into_iter().filter(|write| self.is_watched(write)));
+                let seen_later = result?.filter(|write| self.is_watched(write));
+                self.written.extend(seen_later);
             }
         }
         Ok(())

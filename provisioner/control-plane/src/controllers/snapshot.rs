@@ -4,9 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kprov_schema::selector::Labels;
 use kprov_schema::{Key, Object, Resource, Status, Typed, Uid};
 
-use super::selector;
 use crate::informer::{Cache, Caches, Entry, Unreadable};
 
 /// An object as seen: its typed view to decide on, the raw one to change and write back.
@@ -115,7 +115,8 @@ impl Snapshot {
         which: &LabelSelector,
     ) -> Result<Vec<Seen<T>>, Unreadable> {
         let entries = self.of::<T>().in_namespace(namespace);
-        let selected = entries.iter().filter(|entry| selector::selects(which, &entry.raw));
+        let labels = Labels::of(which).unwrap_or_else(|_| Labels::nothing());
+        let selected = entries.iter().filter(|entry| labels.match_object(&entry.raw));
         selected.map(|entry| Seen::of(entry)).collect()
     }
 }

@@ -156,12 +156,7 @@ impl Cache {
     /// An empty cache that has reached nothing yet.
     #[must_use]
     pub fn new(resource: Resource) -> Self {
-        Self {
-            resource,
-            state: RwLock::default(),
-            subscribers: Mutex::default(),
-            synced: watch::Sender::new(false),
-        }
+        Self { resource, state: RwLock::default(), subscribers: Mutex::default(), synced: watch::Sender::new(false) }
     }
 
     /// What it holds.

@@ -54,13 +54,6 @@ impl Informers {
     }
 }
 
-/// Completes when every cache holds its first list.
-pub async fn synced(caches: impl IntoIterator<Item = &Arc<Cache>>) {
-    for cache in caches {
-        cache.synced().await;
-    }
-}
-
 /// Keeps one cache up to date for ever.
 async fn follow(client: Client, world: World, cache: Arc<Cache>) {
     let everything = Selection::default();

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::revision::REVISION;
 use super::{Rollout, Set};
 use crate::controllers::action::Action;
+use crate::controllers::replicaset::FAILURE;
 
 /// What a round says about the rollout's progress.
 pub(super) enum Progress {
@@ -105,17 +106,17 @@ struct Conditions {
 
 impl Conditions {
     fn get(&self, kind: &str) -> Option<&DeploymentCondition> {
-        self.list.iter().find(|condition| condition.type_ == kind)
+        self.list.iter().find(|condition| condition.type_.as_deref() == Some(kind))
     }
 
     fn remove(&mut self, kind: &str) {
-        self.list.retain(|condition| condition.type_ != kind);
+        self.list.retain(|condition| condition.type_.as_deref() != Some(kind));
     }
 
     fn make(&self, kind: &str, status: &str, reason: &str, message: String) -> DeploymentCondition {
         DeploymentCondition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
+            type_: Some(kind.to_owned()),
+            status: Some(status.to_owned()),
             reason: Some(reason.to_owned()),
             message: Some(message),
             last_update_time: Some(Time(self.now)),
@@ -125,7 +126,8 @@ impl Conditions {
 
     /// Puts a condition in unless its status and reason stand already.
     fn set(&mut self, mut condition: DeploymentCondition) {
-        if let Some(current) = self.get(&condition.type_) {
+        let kind = condition.type_.clone().unwrap_or_default();
+        if let Some(current) = self.get(&kind) {
             if current.status == condition.status && current.reason == condition.reason {
                 return;
             }
@@ -133,7 +135,7 @@ impl Conditions {
                 condition.last_transition_time.clone_from(&current.last_transition_time);
             }
         }
-        self.remove(&condition.type_);
+        self.remove(&kind);
         self.list.push(condition);
     }
 
@@ -187,7 +189,8 @@ impl Conditions {
             |set| format!("ReplicaSet {:?}", set.object.name()),
         );
         if self.get("Progressing").is_none() && rollout.new.is_some() {
-            let message = format!("Found new replica set {:?}", rollout.new.as_ref().map_or("", |set| set.object.name()));
+            let message =
+                format!("Found new replica set {:?}", rollout.new.as_ref().map_or("", |set| set.object.name()));
             self.set(self.make("Progressing", "True", "FoundNewReplicaSet", message));
         }
         let current = self.get("Progressing").cloned();
@@ -199,8 +202,9 @@ impl Conditions {
             let message = format!("{subject} has successfully progressed.");
             self.set(self.make("Progressing", "True", "NewReplicaSetAvailable", message));
         } else if has_progressed(old, new) {
-            let mut condition = self.make("Progressing", "True", "ReplicaSetUpdated", format!("{subject} is progressing."));
-            if let Some(current) = current.filter(|current| current.status == "True") {
+            let mut condition =
+                self.make("Progressing", "True", "ReplicaSetUpdated", format!("{subject} is progressing."));
+            if let Some(current) = current.filter(|current| current.status.as_deref() == Some("True")) {
                 condition.last_transition_time = current.last_transition_time;
             }
             self.remove("Progressing");
@@ -220,7 +224,7 @@ impl Conditions {
         let failed = sets.filter_map(Set::failure).next();
         match failed {
             Some(condition) => self.set(condition),
-            None => self.remove("ReplicaFailure"),
+            None => self.remove(FAILURE),
         }
     }
 
@@ -259,7 +263,7 @@ fn has_progressed(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
 impl Set {
     fn failure(&self) -> Option<DeploymentCondition> {
         let conditions = self.seen.as_ref()?.status.as_ref()?.conditions.as_ref()?;
-        let failed = conditions.iter().find(|condition| condition.type_ == "ReplicaFailure")?;
+        let failed = conditions.iter().find(|condition| condition.type_.as_deref() == Some(FAILURE))?;
         Some(DeploymentCondition {
             type_: failed.type_.clone(),
             status: failed.status.clone(),
