@@ -8,7 +8,7 @@ use kprov_schema::Revision;
 
 use super::{StoreKey, Stored};
 
-/// Why a store did not open. The file is as it was.
+/// Why a store did not open. Nothing that is in the file was lost by trying.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it.

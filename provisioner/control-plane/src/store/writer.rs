@@ -1,5 +1,6 @@
 //! The one writer: drains the queue, writes what it found with one sync, then publishes it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kprov_schema::Revision;
@@ -27,6 +28,7 @@ pub(super) enum Message {
 /// Owner of the file. Ends, closing it, when it is told to or when the last handle on the store is gone.
 pub(super) async fn run(shared: Arc<Shared>, engine: Engine, mut queue: mpsc::Receiver<Message>) {
     let blocks = shared.world.disk.blocks();
+    let _end = End(shared.clone(), engine.path().to_owned());
     let mut writer = Writer { shared: shared.clone(), engine, unsure: None };
     let mut messages = Vec::new();
     let closed = loop {
@@ -39,18 +41,13 @@ pub(super) async fn run(shared: Arc<Shared>, engine: Engine, mut queue: mpsc::Re
             }
         }
         let (requests, close) = sort(&mut messages);
-        let work = move || {
+        let settled = on_disk(blocks, move || {
             writer.settle(requests);
             writer
-        };
-        writer = if blocks {
-            match tokio::task::spawn_blocking(work).await {
-                Ok(writer) => writer,
-                // It panicked, or the runtime is going down: the queue closes, which tells every caller.
-                Err(error) => return tracing::error!(%error, "the store's writer ended"),
-            }
-        } else {
-            work()
+        });
+        writer = match settled.await {
+            Ok(writer) => writer,
+            Err(error) => return tracing::error!(%error, "the store's writer ended too early"),
         };
         if close.is_some() {
             break close;
@@ -58,11 +55,31 @@ pub(super) async fn run(shared: Arc<Shared>, engine: Engine, mut queue: mpsc::Re
     };
     shared.fail(CommitError::Closed);
     queue.close();
-    shared.signals.close();
-    writer.engine.close();
+    if let Err(error) = on_disk(blocks, move || writer.engine.close()).await {
+        tracing::error!(%error, "the store was not closed tidily");
+    }
     if let Some(closed) = closed {
         // Nobody may be waiting any more, which is no fault.
         let _ = closed.send(());
+    }
+}
+
+/// Does work that waits for the disk where it keeps nobody else waiting.
+async fn on_disk<T: Send + 'static>(
+    blocks: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    if blocks { tokio::task::spawn_blocking(work).await } else { Ok(work()) }
+}
+
+/// Tells everybody that the writer has ended, however it came to that.
+struct End(Arc<Shared>, PathBuf);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Self(shared, path) = self;
+        shared.fail(CommitError::Failed { path: std::mem::take(path), what: "its writer ended too early".into() });
+        shared.signals.close();
     }
 }
 

@@ -185,3 +185,15 @@ async fn history_is_bounded_by_age_without_any_write() {
     assert_eq!(names(&store, None).len(), 1, "only history goes");
     assert_eq!(store.since(store.head(), &pods(), 9).unwrap().events.len(), 0);
 }
+
+#[tokio::test]
+async fn closes_when_the_last_handle_goes() {
+    let memory = MemoryWorld::new(1);
+    let store = open(&memory);
+    put(&store, "a", "1").await;
+    let mut moved = store.clone().moved();
+    let head = store.head();
+    drop(store);
+    assert_eq!(moved.beyond(head).await, Err(Closed));
+    assert_eq!(names(&open(&memory), None).len(), 1);
+}
