@@ -120,6 +120,34 @@ pub fn decode_value(target: &Target, value: Value, validation: Validation) -> Re
     decode_json(target, text.as_bytes(), validation)
 }
 
+/// Reads the outcome of a patch. Errors are texts of what is wrong with it.
+pub(crate) fn patched(target: &Target, value: Value, earlier: Vec<String>, validation: Validation) -> Result<Decoded, String> {
+    let head = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (api_version, named) = complete(target, head("apiVersion"), head("kind"));
+    check_kind(target, &api_version, &named, &unrecognized_or(target, b"")).map_err(|status| status.message)?;
+    let reading = Reading::default();
+    let map = reading.read(&target.structure, value)?;
+    let warnings: Vec<String> = earlier.into_iter().chain(reading.into_complaints().iter().map(ToString::to_string)).collect();
+    if validation == Validation::Strict && !warnings.is_empty() {
+        return Err(format!("strict decoding error: {}", warnings.join(", ")));
+    }
+    Ok(decoded(target, map, if validation == Validation::Warn { warnings } else { Vec::new() }))
+}
+
+/// Reads JSON of no known structure, with what a strict reading says of repeated fields.
+pub(crate) fn untyped(body: &[u8]) -> Result<(Value, Vec<String>), String> {
+    let reading = Reading::default();
+    let value = reading.anything(&mut serde_json::Deserializer::from_slice(body))?;
+    Ok((value, reading.into_complaints().iter().map(ToString::to_string).collect()))
+}
+
+fn decoded(target: &Target, map: Map<String, Value>, warnings: Vec<String>) -> Decoded {
+    let mut object = Object::from(map);
+    object.set(&["apiVersion"], Value::from(target.api_version()));
+    object.set(&["kind"], Value::from(target.kind.as_ref()));
+    Decoded { object, warnings }
+}
+
 fn yaml(body: &[u8], validation: Validation) -> Result<Value, String> {
     let repeated = match validation {
         Validation::Strict => DuplicateKeyPolicy::Error,
@@ -154,11 +182,7 @@ fn finish(
         let text = format!("strict decoding error: {}", warnings.join(", "));
         return Err(handled(target, &target.version, &target.kind, &text));
     }
-    let mut object = Object::from(map);
-    object.set(&["apiVersion"], Value::from(target.api_version()));
-    object.set(&["kind"], Value::from(target.kind.as_ref()));
-    let warnings = if validation == Validation::Warn { warnings } else { Vec::new() };
-    Ok(Decoded { object, warnings })
+    Ok(decoded(target, map, if validation == Validation::Warn { warnings } else { Vec::new() }))
 }
 
 /// `apiVersion` and `kind` of a body, before anything else is looked at; reading it checks the whole syntax.

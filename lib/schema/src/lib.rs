@@ -11,6 +11,7 @@ pub mod kind;
 pub mod meta;
 pub mod names;
 pub mod object;
+pub mod patch;
 pub mod protobuf;
 pub mod quantity;
 pub mod rules;

@@ -43,6 +43,8 @@ struct State {
     path: String,
     complaints: Vec<Complaint>,
     failure: Option<String>,
+    /// Values without structure are looked into, too.
+    untyped: bool,
     /// Depth of values that upstream reads by code of their own, in which nothing is complained about.
     muted: usize,
 }
@@ -62,6 +64,22 @@ impl Reading {
             Ok(_) => Ok(Map::new()),
             Err(error) => Err(self.0.borrow_mut().failure.take().unwrap_or_else(|| error.to_string())),
         }
+    }
+
+    /// Reads JSON of no known structure to its end. Errors are texts for a 400.
+    pub(super) fn anything<'de, R: serde_json::de::Read<'de>>(
+        &self,
+        body: &mut serde_json::Deserializer<R>,
+    ) -> Result<Value, String> {
+        self.0.borrow_mut().untyped = true;
+        let seed = Seed { reading: self, node: &Node::of(Shape::Any), owner: "", custom: true };
+        let value = seed.deserialize(&mut *body).map_err(|error| error.to_string())?;
+        body.end().map_err(|error| error.to_string())?;
+        Ok(value)
+    }
+
+    fn is_untyped(&self) -> bool {
+        self.0.borrow().untyped
     }
 
     /// Everything that a strict reading refuses, in the order in which it stood in the body.
@@ -275,6 +293,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 let item = Node::of(Shape::Struct(schema.clone()));
                 self.muted(|| self.items(&item, list))
             }
+            Shape::Any if self.reading.is_untyped() => self.items(self.node, list),
             Shape::Any => all(list),
             _ if self.custom => all(list),
             _ => Err(self.mismatch("array")),
@@ -286,6 +305,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Shape::Struct(inner) => self.structure(inner, matches!(inner, Ref::Made(_)), map),
             Shape::Map(item) => self.entries(item, map),
             Shape::SchemaOr(_, schema) => self.muted(|| self.structure(schema, false, map)),
+            Shape::Any if self.reading.is_untyped() => self.entries(self.node, map),
             Shape::Any => anything(map),
             _ if self.custom => anything(map),
             _ => Err(self.mismatch("object")),
