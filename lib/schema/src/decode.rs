@@ -121,13 +121,19 @@ pub fn decode_value(target: &Target, value: Value, validation: Validation) -> Re
 }
 
 /// Reads the outcome of a patch. Errors are texts of what is wrong with it.
-pub(crate) fn patched(target: &Target, value: Value, earlier: Vec<String>, validation: Validation) -> Result<Decoded, String> {
+pub(crate) fn patched(
+    target: &Target,
+    value: Value,
+    earlier: Vec<String>,
+    validation: Validation,
+) -> Result<Decoded, String> {
     let head = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (api_version, named) = complete(target, head("apiVersion"), head("kind"));
     check_kind(target, &api_version, &named, &unrecognized_or(target, b"")).map_err(|status| status.message)?;
     let reading = Reading::default();
     let map = reading.read(&target.structure, value)?;
-    let warnings: Vec<String> = earlier.into_iter().chain(reading.into_complaints().iter().map(ToString::to_string)).collect();
+    let warnings: Vec<String> =
+        earlier.into_iter().chain(reading.into_complaints().iter().map(ToString::to_string)).collect();
     if validation == Validation::Strict && !warnings.is_empty() {
         return Err(format!("strict decoding error: {}", warnings.join(", ")));
     }

@@ -71,7 +71,9 @@ impl<'a> At<'a> {
 
     /// The rule and the place of a field that is to be merged.
     fn field(self, key: &str) -> Result<(&'a PatchRule, At<'a>), Failed> {
-        let unknown = |name: &str| Failed::Misfit(format!("unable to find api field in struct {name} for the json field {key:?}"));
+        let unknown = |name: &str| {
+            Failed::Misfit(format!("unable to find api field in struct {name} for the json field {key:?}"))
+        };
         match self {
             Self::Struct(inner) => {
                 let field = inner.field(key).ok_or_else(|| unknown(inner.short_name()))?;
@@ -157,7 +159,8 @@ fn retain_keys(fields: &mut Fields, patch: &mut Fields) -> Result<(), Failed> {
     let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(kept) = kept else { return Err(BAD) };
     let named = |key: &String| kept.iter().any(|one| one.as_str() == Some(key));
-    let exempt = |key: &str, value: &Value| value.is_null() || key.starts_with(DELETE_FROM) || key.starts_with(SET_ORDER);
+    let exempt =
+        |key: &str, value: &Value| value.is_null() || key.starts_with(DELETE_FROM) || key.starts_with(SET_ORDER);
     if patch.iter().any(|(key, value)| !exempt(key, value) && !named(key)) {
         return Err(BAD);
     }

@@ -4,6 +4,7 @@
 
 mod admission;
 mod compare;
+mod patch;
 mod recordings;
 mod replay;
 mod structure;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use kprov_schema::key::Resource;
@@ -20,32 +20,47 @@ pub(crate) struct Step {
     pub(crate) answer: Value,
 }
 
+fn lines(path: &Path) -> impl Iterator<Item = Value> {
+    let reader = BufReader::new(GzDecoder::new(File::open(path).unwrap()));
+    reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+}
+
+fn step(id: &str, step: &Value) -> Step {
+    Step {
+        scenario: id.to_owned(),
+        method: step["do"][0].as_str().unwrap().to_owned(),
+        path: step["do"][1].as_str().unwrap().to_owned(),
+        media: step["do"][2].as_str().unwrap_or_default().to_owned(),
+        body: step["do"][4].clone(),
+        code: step["want"]["code"].as_u64().unwrap_or_default(),
+        answer: step["want"]["body"].clone(),
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/api")
+}
+
+/// The scenarios of a family; a step without an answer has code 0.
+pub(crate) fn scenarios(family: &str) -> Vec<Vec<Step>> {
+    lines(&folder().join(format!("{family}.jsonl.gz")))
+        .map(|scenario| {
+            let id = scenario["id"].as_str().unwrap();
+            scenario["steps"].as_array().unwrap().iter().map(|one| step(id, one)).collect()
+        })
+        .collect()
+}
+
 /// The steps with an answer of every family, or of one.
 pub(crate) fn steps(family: Option<&str>) -> Vec<Step> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/api");
-    let mut steps = Vec::new();
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if family.is_some_and(|family| !path.ends_with(format!("{family}.jsonl.gz"))) {
-            continue;
-        }
-        for line in BufReader::new(GzDecoder::new(File::open(path).unwrap())).lines() {
-            let scenario: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            let id = scenario["id"].as_str().unwrap();
-            steps.extend(scenario["steps"].as_array().unwrap().iter().filter(|step| step.get("want").is_some()).map(
-                |step| Step {
-                    scenario: id.to_owned(),
-                    method: step["do"][0].as_str().unwrap().to_owned(),
-                    path: step["do"][1].as_str().unwrap().to_owned(),
-                    media: step["do"][2].as_str().unwrap_or_default().to_owned(),
-                    body: step["do"][4].clone(),
-                    code: step["want"]["code"].as_u64().unwrap(),
-                    answer: step["want"]["body"].clone(),
-                },
-            ));
-        }
-    }
-    steps
+    let families = folder().read_dir().unwrap().map(|entry| entry.unwrap().path());
+    families
+        .filter(|path| family.is_none_or(|family| path.ends_with(format!("{family}.jsonl.gz"))))
+        .filter_map(|path| Some(path.file_name()?.to_str()?.split('.').next()?.to_owned()))
+        .flat_map(|family| scenarios(&family))
+        .flatten()
+        .filter(|step| step.code > 0)
+        .collect()
 }
 
 /// The kind that a path without a subresource leads to.

@@ -22,14 +22,21 @@ pub(super) fn check(patch: &[Value], order: &[Value], key: Option<&str>) -> Resu
         if !found {
             let (patch, order) = (go_text(&Value::Array(patch.to_vec())), go_text(&Value::Array(order.to_vec())));
             let directive = SET_ORDER.trim_end_matches('/');
-            return Err(Failed::Misfit(format!("The order in patch list:\n{patch}\n doesn't match {directive} list:\n{order}\n")));
+            return Err(Failed::Misfit(format!(
+                "The order in patch list:\n{patch}\n doesn't match {directive} list:\n{order}\n"
+            )));
         }
     }
     Ok(())
 }
 
 /// Brings a merged list into order: items that `order` names as it does, the others as they stood on the server.
-pub(super) fn enforce(merged: Vec<Value>, order: &[Value], server: &[Value], key: Option<&str>) -> Result<Vec<Value>, Failed> {
+pub(super) fn enforce(
+    merged: Vec<Value>,
+    order: &[Value],
+    server: &[Value],
+    key: Option<&str>,
+) -> Result<Vec<Value>, Failed> {
     let key = key.filter(|_| merged.iter().chain(order).all(Value::is_object));
     if let Some(key) = key
         && let Some(item) = merged.iter().chain(order).find(|item| item.get(key).is_none())
@@ -37,7 +44,8 @@ pub(super) fn enforce(merged: Vec<Value>, order: &[Value], server: &[Value], key
         return Err(no_key(item, key));
     }
     let at = |list: &[Value], item: &Value| list.iter().position(|one| same(one, item, key));
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|item| at(order, item).is_some());
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| at(order, item).is_some());
     sort(&mut named, |item| at(order, item));
     sort(&mut others, |item| at(server, item));
     Ok(interleave(others, named, |item| at(server, item)))
