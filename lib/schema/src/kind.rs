@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::events;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -97,7 +100,7 @@ pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static 
         let _ = (old, write);
         Vec::new()
     }
-    /// Advice that goes back as `Warning` headers.
+    /// Advice that goes back as `Warning` headers when the object itself is written, not one of its subresources.
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let _ = old;
         Vec::new()
@@ -403,10 +406,10 @@ impl Kind {
         Ok(errors)
     }
 
-    /// The status of an object with mistakes.
+    /// The status of an object with mistakes. It names the group that the object is stored in.
     #[must_use]
     pub fn invalid(&self, name: &str, errors: &[FieldError]) -> Status {
-        Status::invalid(&self.resource.group, &self.kind, name, errors)
+        Status::invalid(&self.stored_resource().group, &self.kind, name, errors)
     }
 
     /// The resource that names the keys of its objects in the store.
@@ -444,7 +447,18 @@ impl Kind {
 
 /// Every built-in kind, by group, then by name.
 pub const KINDS: &[Kind] = &[
+    Kind::of::<ConfigMap>(Scope::Namespaced),
+    Kind::of::<Endpoints>(Scope::Namespaced),
+    Kind::of::<Event>(Scope::Namespaced),
+    Kind::of::<Namespace>(Scope::Cluster),
+    Kind::of::<Node>(Scope::Cluster),
     Kind::of::<Pod>(Scope::Namespaced),
+    Kind::of::<Secret>(Scope::Namespaced),
+    Kind::of::<Service>(Scope::Namespaced),
+    Kind::of::<ServiceAccount>(Scope::Namespaced),
     Kind::of::<Deployment>(Scope::Namespaced),
     Kind::of::<ReplicaSet>(Scope::Namespaced),
+    Kind::of::<Lease>(Scope::Namespaced),
+    Kind::of::<EndpointSlice>(Scope::Namespaced),
+    Kind::of::<events::v1::Event>(Scope::Namespaced),
 ];

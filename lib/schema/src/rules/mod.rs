@@ -1,4 +1,13 @@
 //! Behaviour of the built-in kinds, a file a family.
 
+pub mod config;
+pub mod endpoints;
+pub mod event;
+mod fields;
+pub mod lease;
+pub mod namespace;
+pub mod node;
 pub mod pod;
+pub mod service;
+pub mod serviceaccount;
 pub mod workload;

@@ -1,13 +1,19 @@
 //! Stands in for what the API server's admission does between preparing an object and judging it.
 
-use kprov_schema::{Kind, Object};
+use kprov_schema::rules::service;
+use kprov_schema::{FieldError, Kind, Object};
 use serde_json::{Value, json};
 
-/// Completes an object as the server would, with made-up addresses and ports.
-pub(crate) fn admit(kind: &Kind, object: &mut Object, _old: Option<&Object>) {
-    if kind.kind == "Service" {
+/// Completes an object as the server would, with made-up addresses and ports; the list tells why it can't.
+pub(crate) fn admit(kind: &Kind, object: &mut Object, old: Option<&Object>) -> Vec<FieldError> {
+    if kind.kind != "Service" {
+        return Vec::new();
+    }
+    let errors = service::assign_families(object, old, &["IPv4"]).unwrap();
+    if errors.is_empty() {
         allocate(object);
     }
+    errors
 }
 
 /// Gives a service the addresses and ports that the server takes from its pools.

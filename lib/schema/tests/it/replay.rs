@@ -316,7 +316,10 @@ fn located(object: &mut Object, request: &Request) -> Result<(), Status> {
 
 fn judged(kind: &Kind, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), Status> {
     kind.prepare(object, old, write).map_err(Status::bad_request)?;
-    admit(kind, object, old);
+    let errors = admit(kind, object, old);
+    if !errors.is_empty() {
+        return Err(kind.invalid(object.name(), &errors));
+    }
     let errors = kind.validate(object, old, write).map_err(Status::bad_request)?;
     if errors.is_empty() { Ok(()) } else { Err(kind.invalid(object.name(), &errors)) }
 }
@@ -341,7 +344,7 @@ fn beyond(request: &Request, want: &Value) -> bool {
     let code = want["code"].as_u64().unwrap_or_default();
     code == 400 && ["cannot be handled as", "is unrecognized"].iter().any(|part| message.contains(part))
         || code == 403
-        || ["allocate", "provided port", "not configured"].iter().any(|part| message.contains(part))
+        || ["failed to allocate", "provided port"].iter().any(|part| message.contains(part))
         || request.body.is_null() && ["POST", "PUT"].contains(&request.method)
         || want["warn"].as_array().into_iter().flatten().any(|text| text.as_str().unwrap().contains("unknown field"))
 }
