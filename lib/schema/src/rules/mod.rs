@@ -1,5 +1,7 @@
 //! Behaviour of the built-in kinds, a file a family.
 
+pub(crate) mod check;
+pub(crate) mod claim;
 pub mod config;
 pub mod endpoints;
 pub mod event;
@@ -8,6 +10,7 @@ pub mod lease;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub(crate) mod scale;
 pub mod service;
 pub mod serviceaccount;
 pub mod workload;

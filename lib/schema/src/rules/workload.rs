@@ -1,10 +1,19 @@
 //! Deployments and replica sets: pods from a template.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, ReplicaSet, ReplicaSetSpec, ReplicaSetStatus,
+    RollingUpdateDeployment,
+};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::json;
 
-use super::pod::{defaults, same, set_generation};
+use super::check::{Errors, Path};
+use super::pod::{defaults, same, set_generation, warnings};
+use super::scale;
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
+use crate::status::{FieldError, FieldErrorKind};
 use crate::table;
 
 const CONTAINERS: &str = "Names of each container in the template.";
@@ -69,6 +78,19 @@ impl Rules for Deployment {
                 set_generation(&mut self.metadata.generation, old.metadata.generation, changed);
             }
         }
+    }
+
+    fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {
+        let mut errors = Errors::default();
+        match (old, write) {
+            (Some(old), Write::Status) => deployment_status(&mut errors, self, old),
+            _ => deployment_spec(&mut errors, &self.spec, old.map(|old| &old.spec)),
+        }
+        errors.into_vec()
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        workload_warnings(&self.metadata, old.map(|old| &old.metadata), Some(&self.spec.template))
     }
 }
 
@@ -150,9 +172,185 @@ impl Rules for ReplicaSet {
             }
         }
     }
+
+    fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {
+        let mut errors = Errors::default();
+        match (old, write) {
+            (Some(_), Write::Status) => replica_set_status(&mut errors, self.status.as_ref()),
+            _ => replica_set_spec(&mut errors, &self.spec, old.map(|old| &old.spec)),
+        }
+        errors.into_vec()
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        workload_warnings(&self.metadata, old.map(|old| &old.metadata), self.spec.template.as_ref())
+    }
 }
 
 fn replica_set_containers(it: &ReplicaSet) -> &[k8s_openapi::api::core::v1::Container] {
     let spec = it.spec.template.as_ref().and_then(|template| template.spec.as_ref());
     spec.map(|spec| spec.containers.as_slice()).unwrap_or_default()
+}
+
+/// Advice about a workload: about its name when it is new, about its template when its generation rises.
+pub(crate) fn workload_warnings(
+    metadata: &ObjectMeta,
+    old: Option<&ObjectMeta>,
+    template: Option<&PodTemplateSpec>,
+) -> Vec<String> {
+    let at = Path::root("spec");
+    let mut found = Vec::new();
+    if old.is_none() {
+        found.extend(warnings::workload_name(metadata.name.as_deref().unwrap_or_default()));
+    }
+    if old.is_none_or(|old| old.generation != metadata.generation) {
+        found.extend(template.map(|template| warnings::template(&at.child("template"), template)).unwrap_or_default());
+    }
+    found
+}
+
+const EMPTY: &str = "empty selector is invalid for deployment";
+const MORE_THAN_ALL: &str = "cannot be greater than status.replicas";
+
+fn deployment_spec(errors: &mut Errors, spec: &DeploymentSpec, old: Option<&DeploymentSpec>) {
+    let at = Path::root("spec");
+    errors.non_negative(&at.child("replicas"), spec.replicas.unwrap_or_default().into());
+    let labels = scale::workload_selector(errors, &at.child("selector"), &spec.selector, EMPTY);
+    if let Some(labels) = &labels {
+        let before = old.map(|old| &old.template);
+        scale::running_template(errors, &at.child("template"), &spec.template, before, labels, "ReplicaSet");
+    }
+    strategy(errors, &at.child("strategy"), spec.strategy.as_ref());
+    let ready_seconds = spec.min_ready_seconds.unwrap_or_default();
+    errors.non_negative(&at.child("minReadySeconds"), ready_seconds.into());
+    errors.non_negative(&at.child("revisionHistoryLimit"), spec.revision_history_limit.unwrap_or_default().into());
+    if let Some(deadline) = spec.progress_deadline_seconds {
+        let at = at.child("progressDeadlineSeconds");
+        errors.non_negative(&at, deadline.into());
+        if deadline <= ready_seconds {
+            errors.invalid(&at, deadline, "must be greater than minReadySeconds");
+        }
+    }
+    if let Some(old) = old {
+        scale::same_selector(errors, &at.child("selector"), &spec.selector, &old.selector);
+    }
+}
+
+fn strategy(errors: &mut Errors, at: &Path<'_>, strategy: Option<&DeploymentStrategy>) {
+    let none = DeploymentStrategy::default();
+    let strategy = strategy.unwrap_or(&none);
+    let rolling = strategy.rolling_update.as_ref();
+    let rolling_at = at.child("rollingUpdate");
+    match (strategy.type_.as_deref().unwrap_or_default(), rolling) {
+        ("Recreate", Some(_)) => {
+            errors.forbidden(&rolling_at, "may not be specified when strategy `type` is 'Recreate'");
+        }
+        ("Recreate", None) => {}
+        ("RollingUpdate", None) => errors.required(&rolling_at, "this should be defaulted and never be nil"),
+        ("RollingUpdate", Some(rolling)) => rolling_update(errors, &rolling_at, rolling),
+        (other, rolling) => {
+            let detail = format!("{}: supported values: \"Recreate\", \"RollingUpdate\"", internal(other, rolling));
+            errors.extend([FieldError::new(FieldErrorKind::NotSupported, at, detail)]);
+        }
+    }
+}
+
+fn zero_or(value: Option<&IntOrString>) -> IntOrString {
+    value.cloned().unwrap_or(IntOrString::Int(0))
+}
+
+fn rolling_update(errors: &mut Errors, at: &Path<'_>, rolling: &RollingUpdateDeployment) {
+    let unavailable = zero_or(rolling.max_unavailable.as_ref());
+    let surge = zero_or(rolling.max_surge.as_ref());
+    let unavailable_at = at.child("maxUnavailable");
+    scale::count_or_percent(errors, &unavailable_at, &unavailable);
+    scale::count_or_percent(errors, &at.child("maxSurge"), &surge);
+    if scale::number(&unavailable) == 0 && scale::number(&surge) == 0 {
+        errors.invalid(&unavailable_at, json!(unavailable), "may not be 0 when `maxSurge` is 0");
+    }
+    scale::at_most_all(errors, &unavailable_at, &unavailable);
+}
+
+/// A strategy under the names of its internal form, as upstream's message shows it.
+fn internal(type_: &str, rolling: Option<&RollingUpdateDeployment>) -> String {
+    let rolling = rolling.map_or_else(
+        || "null".to_owned(),
+        |rolling| {
+            let (unavailable, surge) = (zero_or(rolling.max_unavailable.as_ref()), zero_or(rolling.max_surge.as_ref()));
+            format!("{{\"MaxUnavailable\":{},\"MaxSurge\":{}}}", json!(unavailable), json!(surge))
+        },
+    );
+    format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", json!(type_))
+}
+
+fn deployment_status(errors: &mut Errors, new: &Deployment, old: &Deployment) {
+    let at = Path::root("status");
+    let none = DeploymentStatus::default();
+    let (status, before) = (new.status.as_ref().unwrap_or(&none), old.status.as_ref().unwrap_or(&none));
+    let number = |count: Option<i32>| i64::from(count.unwrap_or_default());
+    let (all, ready, available) =
+        (number(status.replicas), number(status.ready_replicas), number(status.available_replicas));
+    let numbers = [
+        ("observedGeneration", status.observed_generation.unwrap_or_default()),
+        ("replicas", all),
+        ("updatedReplicas", number(status.updated_replicas)),
+        ("readyReplicas", ready),
+        ("availableReplicas", available),
+        ("unavailableReplicas", number(status.unavailable_replicas)),
+        ("terminatingReplicas", number(status.terminating_replicas)),
+        ("collisionCount", number(status.collision_count)),
+    ];
+    scale::non_negatives(errors, &at, &numbers);
+    let parts = [
+        ("updatedReplicas", number(status.updated_replicas)),
+        ("readyReplicas", ready),
+        ("availableReplicas", available),
+    ];
+    parts_of_all(errors, &at, &parts, all, ready, available);
+    if number(status.collision_count) < number(before.collision_count) {
+        errors.invalid(&at.child("collisionCount"), number(status.collision_count), "cannot be decremented");
+    }
+}
+
+fn parts_of_all(errors: &mut Errors, at: &Path<'_>, parts: &[(&str, i64)], all: i64, ready: i64, available: i64) {
+    for (field, count) in parts.iter().filter(|(_, count)| *count > all) {
+        errors.invalid(&at.child(field), *count, MORE_THAN_ALL);
+    }
+    if available > ready {
+        errors.invalid(&at.child("availableReplicas"), available, "cannot be greater than readyReplicas");
+    }
+}
+
+fn replica_set_spec(errors: &mut Errors, spec: &ReplicaSetSpec, old: Option<&ReplicaSetSpec>) {
+    let at = Path::root("spec");
+    errors.non_negative(&at.child("replicas"), spec.replicas.unwrap_or_default().into());
+    errors.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default().into());
+    let labels = scale::workload_selector(errors, &at.child("selector"), &spec.selector, EMPTY);
+    if let Some(labels) = &labels {
+        let template = spec.template.clone().unwrap_or_default();
+        let before = old.and_then(|old| old.template.as_ref());
+        scale::running_template(errors, &at.child("template"), &template, before, labels, "ReplicaSet");
+    }
+    if let Some(old) = old {
+        scale::same_selector(errors, &at.child("selector"), &spec.selector, &old.selector);
+    }
+}
+
+fn replica_set_status(errors: &mut Errors, status: Option<&ReplicaSetStatus>) {
+    let at = Path::root("status");
+    let Some(status) = status else { return };
+    let number = |count: Option<i32>| i64::from(count.unwrap_or_default());
+    let (ready, available) = (number(status.ready_replicas), number(status.available_replicas));
+    let labelled = number(status.fully_labeled_replicas);
+    let numbers = [
+        ("replicas", status.replicas.into()),
+        ("fullyLabeledReplicas", labelled),
+        ("readyReplicas", ready),
+        ("availableReplicas", available),
+        ("observedGeneration", status.observed_generation.unwrap_or_default()),
+        ("terminatingReplicas", number(status.terminating_replicas)),
+    ];
+    scale::non_negatives(errors, &at, &numbers);
+    let parts = [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)];
+    parts_of_all(errors, &at, &parts, status.replicas.into(), ready, available);
 }

@@ -5,15 +5,45 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
+use crate::meta::{MetaRules, Repeats};
 use crate::status::FieldError;
 
+mod affinity;
+mod annotations;
 mod columns;
+mod container_resources;
+mod containers;
 pub(crate) mod defaults;
+mod env;
 mod label_keys;
-pub(crate) mod pod_resources;
+mod mounts;
+mod network;
+mod overlaps;
+mod placement;
+mod pod_resources;
+mod probes;
+mod projected;
 pub mod qos;
+mod resize;
+mod security;
+mod spec;
+mod status;
+mod storage_volumes;
+mod update;
+pub mod validate;
 mod volume_defaults;
-pub(crate) mod volumes;
+mod volumes;
+pub(crate) mod warnings;
+mod windows;
+
+/// What the checks of a pod's parts must know of where they stand.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    /// A pod itself, not the template of one.
+    is_pod: bool,
+    /// Bad values in selectors pass, since the old object has them too.
+    lenient_selectors: bool,
+}
 
 impl Rules for Pod {
     const SHORT: &'static [&'static str] = &["po"];
@@ -26,6 +56,7 @@ impl Rules for Pod {
         Subresource::EphemeralContainers,
         Subresource::Resize,
     ];
+    const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const COLUMNS: &'static [Column<Self>] = columns::COLUMNS;
     const SELECTABLE: &'static [Selectable<Self>] = SELECTABLE;
 
@@ -46,8 +77,11 @@ impl Rules for Pod {
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {
-        let _ = (old, write);
-        Vec::new()
+        validate::pod(self, old, write)
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        warnings::pod(self, old)
     }
 }
 
@@ -97,6 +131,8 @@ fn prepare_create(pod: &mut Pod) {
         }]);
     }
     pod.status = Some(status);
+    let annotations = pod.metadata.annotations.clone().unwrap_or_default();
+    annotations::take_over_app_armor(pod.spec.get_or_insert_default(), &annotations);
     let labels = pod.metadata.labels.clone().unwrap_or_default();
     label_keys::apply(pod.spec.get_or_insert_default(), &labels);
 }

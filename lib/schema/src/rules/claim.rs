@@ -1,0 +1,130 @@
+//! What a claim for storage may ask for.
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, TypedObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::check::{Errors, Path, list, text};
+use crate::meta;
+use crate::names;
+use crate::quantity::Quantity;
+use crate::selector;
+
+const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+
+/// Checks the metadata of a claim's template: labels and annotations, nothing else.
+pub(crate) fn template_metadata(errors: &mut Errors, at: &Path<'_>, metadata: Option<&ObjectMeta>) {
+    let Some(metadata) = metadata else { return };
+    let pairs = |map: &Option<std::collections::BTreeMap<String, String>>| {
+        map.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    let annotations = pairs(&metadata.annotations);
+    let annotations = annotations.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    errors.extend(meta::annotation_pairs(annotations, &at.child("annotations").to_string()));
+    let labels = pairs(&metadata.labels);
+    let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    errors.extend(meta::label_pairs(labels, &at.child("labels").to_string()));
+    let filled = |field: &Option<String>| !text(field).is_empty();
+    let set = [
+        ("name", filled(&metadata.name)),
+        ("generateName", filled(&metadata.generate_name)),
+        ("namespace", filled(&metadata.namespace)),
+        ("selfLink", filled(&metadata.self_link)),
+        ("uID", filled(&metadata.uid)),
+        ("resourceVersion", filled(&metadata.resource_version)),
+        ("generation", metadata.generation.unwrap_or_default() != 0),
+        ("creationTimestamp", metadata.creation_timestamp.is_some()),
+        ("deletionTimestamp", metadata.deletion_timestamp.is_some()),
+        ("deletionGracePeriodSeconds", metadata.deletion_grace_period_seconds.is_some()),
+        ("ownerReferences", metadata.owner_references.is_some()),
+        ("finalizers", metadata.finalizers.is_some()),
+        ("managedFields", metadata.managed_fields.is_some()),
+    ];
+    set.iter().filter(|(_, set)| *set).for_each(|(field, _)| errors.forbidden(&at.child(field), "cannot be set"));
+}
+
+/// Checks a claim's `spec`.
+pub(crate) fn spec(errors: &mut Errors, at: &Path<'_>, spec: &PersistentVolumeClaimSpec) {
+    let modes = list(&spec.access_modes);
+    let modes_at = at.child("accessModes");
+    if modes.is_empty() {
+        errors.required(&modes_at, "at least 1 access mode is required");
+    }
+    if let Some(wanted) = &spec.selector {
+        errors.extend(selector::validate(wanted, &at.child("selector").to_string()));
+    }
+    modes.iter().for_each(|mode| errors.one_of(&modes_at, mode, MODES));
+    let alone = modes.iter().any(|mode| mode == "ReadWriteOncePod");
+    if alone && modes.iter().any(|mode| mode != "ReadWriteOncePod" && MODES.contains(&mode.as_str())) {
+        errors.forbidden(&modes_at, "may not use ReadWriteOncePod with other access modes");
+    }
+    storage(errors, at, spec);
+    class(errors, &at.child("storageClassName"), text(&spec.storage_class_name));
+    if let Some(mode) = &spec.volume_mode {
+        errors.one_of(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
+    }
+    sources(errors, at, spec);
+    class(errors, &at.child("volumeAttributesClassName"), text(&spec.volume_attributes_class_name));
+}
+
+fn storage(errors: &mut Errors, at: &Path<'_>, spec: &PersistentVolumeClaimSpec) {
+    let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    let at = at.child("resources");
+    let at = at.key("storage");
+    match requests.and_then(|requests| requests.get("storage")).map(Quantity::from) {
+        None => errors.required(&at, ""),
+        Some(amount) if amount.sign() <= 0 => {
+            errors.invalid(&at, amount.to_string(), "must be greater than zero");
+        }
+        Some(_) => {}
+    }
+}
+
+fn class(errors: &mut Errors, at: &Path<'_>, name: &str) {
+    if !name.is_empty() {
+        errors.all(at, name, names::dns1123_subdomain(name));
+    }
+}
+
+fn sources(errors: &mut Errors, at: &Path<'_>, spec: &PersistentVolumeClaimSpec) {
+    let local = spec.data_source.as_ref().map(|source| TypedObjectReference {
+        api_group: source.api_group.clone(),
+        kind: source.kind.clone(),
+        name: source.name.clone(),
+        namespace: None,
+    });
+    if let Some(source) = &local {
+        data_source(errors, &at.child("dataSource"), source);
+    }
+    let Some(reference) = &spec.data_source_ref else { return };
+    data_source(errors, &at.child("dataSourceRef"), reference);
+    let shown = format!("\"{}\"", at.child("dataSource"));
+    if !text(&reference.namespace).is_empty() {
+        if local.is_some() {
+            errors.invalid_written(at, &shown, "may not be specified when dataSourceRef.namespace is specified");
+        }
+    } else if let Some(local) = &local {
+        let same =
+            (&local.api_group, &local.kind, &local.name) == (&reference.api_group, &reference.kind, &reference.name);
+        if !same {
+            errors.invalid_written(at, &shown, "must match dataSourceRef");
+        }
+    }
+}
+
+fn data_source(errors: &mut Errors, at: &Path<'_>, source: &TypedObjectReference) {
+    errors.filled(&at.child("name"), &source.name);
+    errors.filled(&at.child("kind"), &source.kind);
+    let group = text(&source.api_group);
+    if group.is_empty() {
+        if source.kind != "PersistentVolumeClaim" {
+            let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            errors.invalid(at, source.kind.as_str(), why);
+        }
+    } else {
+        errors.all(&at.child("apiGroup"), group, names::dns1123_subdomain(group));
+    }
+    let namespace = text(&source.namespace);
+    if !namespace.is_empty() {
+        errors.all(&at.child("namespace"), namespace, names::dns1123_label(namespace));
+    }
+}
