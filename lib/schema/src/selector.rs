@@ -41,7 +41,9 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    fn matches(&self, value: Option<&str>) -> bool {
+    /// Whether a value, or its absence, satisfies it.
+    #[must_use]
+    pub fn matches(&self, value: Option<&str>) -> bool {
         let number = |text: &str| text.parse::<i64>().ok();
         let bound = || self.values.first().and_then(|text| number(text));
         match self.operator {

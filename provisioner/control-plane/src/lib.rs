@@ -6,5 +6,6 @@
 pub mod client;
 pub mod controllers;
 pub mod informer;
+pub mod scheduler;
 pub mod store;
 pub mod world;
