@@ -5,12 +5,14 @@
 
 pub mod canonical;
 pub mod decode;
+pub mod discovery;
 pub mod image;
 pub mod key;
 pub mod kind;
 pub mod meta;
 pub mod names;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;

@@ -82,7 +82,7 @@ fn message_into(structure: &Struct, message: &[u8], map: &mut Map<String, Value>
 fn drop_unset(structure: &Struct, map: &mut Map<String, Value>) {
     map.retain(|name, value| {
         let plain = structure.field(name).is_some_and(|field| !field.presence.pointer && is_scalar(&field.node.shape));
-        !value.is_null() && !(plain && is_zero(value))
+        !(value.is_null() || plain && is_zero(value))
     });
 }
 

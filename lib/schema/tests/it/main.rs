@@ -4,6 +4,7 @@
 
 mod admission;
 mod compare;
+mod discovery;
 mod patch;
 mod recordings;
 mod replay;
