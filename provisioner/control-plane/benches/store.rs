@@ -97,14 +97,15 @@ fn append(file: &mut File, group: usize) -> f64 {
 
 /// Commits a second of so many committers, each of which waits for its own before it makes the next.
 async fn commit(store: &Store, committers: usize, turn: u32) -> f64 {
+    let pod = Arc::new(pod("web"));
     let start = Instant::now();
     let tasks = (0..committers).map(|committer| {
-        let store = store.clone();
+        let (store, pod) = (store.clone(), pod.clone());
         tokio::spawn(async move {
             let mut count = 0_u32;
             while start.elapsed() < TURN {
-                let name = format!("web-{turn}-{committer}-{count}");
-                store.commit(Txn::put(key(&name), Expect::Absent, pod(&name))).await.unwrap();
+                let key = key(&format!("web-{turn}-{committer}-{count}"));
+                store.commit(Txn::put(key, Expect::Absent, Object::clone(&pod))).await.unwrap();
                 count += 1;
             }
             count

@@ -227,7 +227,8 @@ impl Contents {
         };
         let scattered = rng.coin();
         for (index, pending) in (0..).zip(sectors) {
-            if if scattered { rng.coin() } else { index < kept } {
+            let survives = if scattered { rng.coin() } else { index < kept };
+            if survives {
                 pending.apply(&mut self.durable);
             }
         }
