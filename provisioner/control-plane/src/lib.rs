@@ -3,9 +3,11 @@
 //! Layers only look down: `store <- api <- client <- informer <- {controllers, scheduler}`. Nothing but `api` touches
 //! the store; everything else speaks through [`client::Client`].
 
+pub mod api;
 pub mod client;
 pub mod controllers;
 pub mod informer;
+pub mod pki;
 pub mod scheduler;
 pub mod store;
 pub mod world;

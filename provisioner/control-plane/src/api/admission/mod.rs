@@ -1,0 +1,105 @@
+//! What must be true of the cluster for a write to go ahead, as a table of named steps.
+
+mod addresses;
+mod namespace;
+mod node;
+mod pod;
+mod service_account;
+
+use std::sync::Arc;
+
+use kprov_schema::{Kind, Object, Status};
+
+pub(crate) use addresses::{Addresses, Ranges};
+
+use super::core::Core;
+use super::target::Target;
+use super::user::User;
+
+/// Who wants to write what.
+pub(crate) struct Intent<'a> {
+    /// The server.
+    pub(crate) core: &'a Core,
+    /// Who asks.
+    #[allow(dead_code, reason = "steps that look at the user come with their issues")]
+    pub(crate) user: &'a User,
+    /// The object.
+    pub(crate) target: &'a Target,
+    /// The object before; `None` for a creation.
+    pub(crate) old: Option<&'a Arc<Object>>,
+    /// Nothing will be written.
+    pub(crate) dry_run: bool,
+}
+
+/// What steps leave behind beside the changed object.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Advice for the client.
+    pub(crate) warnings: Vec<String>,
+    held: Vec<addresses::Held>,
+}
+
+impl Effects {
+    /// Advice that came up before.
+    pub(crate) fn with(warnings: Vec<String>) -> Self {
+        Self { warnings, held: Vec::new() }
+    }
+
+    /// The write is stored: what was set aside for it stays so.
+    pub(crate) fn keep(&mut self) {
+        self.held.drain(..).for_each(addresses::Held::keep);
+    }
+}
+
+/// A step that may change the object or refuse it.
+struct Step {
+    /// Upstream's name of it.
+    name: &'static str,
+    /// Group and plural of what it looks at; `None` is everything.
+    resource: Option<(&'static str, &'static str)>,
+    run: fn(&Intent<'_>, &mut Object) -> Result<(), Status>,
+}
+
+/// Upstream's order.
+const STEPS: &[Step] = &[
+    Step { name: "NamespaceLifecycle", resource: None, run: namespace::exists },
+    Step { name: "ServiceAccount", resource: Some(("", "pods")), run: service_account::admit },
+    Step { name: "TaintNodesByCondition", resource: Some(("", "nodes")), run: node::taint },
+    Step { name: "Priority", resource: Some(("", "pods")), run: pod::priority },
+    Step { name: "DefaultTolerationSeconds", resource: Some(("", "pods")), run: pod::tolerations },
+    Step { name: "RuntimeClass", resource: Some(("", "pods")), run: pod::runtime_class },
+];
+
+fn concerns(resource: Option<(&str, &str)>, kind: &Kind) -> bool {
+    resource.is_none_or(|(group, plural)| kind.resource.group == group && kind.resource.plural == plural)
+}
+
+/// Runs all steps over an object that is to be written.
+pub(crate) fn admit(intent: &Intent<'_>, object: &mut Object, _: &mut Effects) -> Result<(), Status> {
+    for step in STEPS.iter().filter(|step| concerns(step.resource, &intent.target.kind)) {
+        (step.run)(intent, object).inspect_err(|status| {
+            tracing::debug!(step = step.name, object = %intent.target.key, %status, "refused");
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether an object may be deleted.
+pub(crate) fn admit_deletion(intent: &Intent<'_>) -> Result<(), Status> {
+    if concerns(Some(("", "namespaces")), &intent.target.kind) { namespace::may_go(intent) } else { Ok(()) }
+}
+
+/// Sets aside what the object takes of the cluster; runs when nothing else is wrong with it.
+pub(crate) fn allocate(intent: &Intent<'_>, object: &mut Object, effects: &mut Effects) -> Result<(), Status> {
+    if concerns(Some(("", "services")), &intent.target.kind) {
+        effects.held.extend(addresses::allocate(intent, object)?);
+    }
+    Ok(())
+}
+
+/// Gives back what an object took: it is gone.
+pub(crate) fn release(core: &Core, kind: &Kind, object: &Object) {
+    if concerns(Some(("", "services")), kind) {
+        core.addresses.release(object);
+    }
+}

@@ -1,0 +1,126 @@
+//! What a pod gets from the cluster: priority, tolerations, a runtime class that is there.
+
+use std::sync::Arc;
+
+use kprov_schema::{Key, Object, Resource, Status};
+use serde_json::{Value, json};
+
+use super::Intent;
+use crate::api::errors;
+use crate::store::{Prefix, StoreKey, Stored};
+
+/// Seconds that a pod stays on a node that is not ready or can't be reached.
+const TOLERATION_SECONDS: i64 = 300;
+/// Classes that are there without being stored, with their values.
+const SYSTEM_CLASSES: &[(&str, i64)] =
+    &[("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
+fn cluster_wide(group: &'static str, plural: &'static str) -> Resource {
+    Resource { group: group.into(), version: "v1".into(), plural: plural.into() }
+}
+
+fn forbidden(intent: &Intent<'_>, pod: &Object, message: &str) -> Status {
+    errors::forbidden(&intent.target.kind.resource, pod.name(), message)
+}
+
+struct Class {
+    name: String,
+    value: i64,
+    policy: String,
+}
+
+fn class_of(object: &Object) -> Class {
+    Class {
+        name: object.name().to_owned(),
+        value: object.at(&["value"]).and_then(Value::as_i64).unwrap_or_default(),
+        policy: object.text(&["preemptionPolicy"]).unwrap_or("PreemptLowerPriority").to_owned(),
+    }
+}
+
+/// The class that a pod names, or the cluster's default one.
+fn class(intent: &Intent<'_>, pod: &Object) -> Result<Option<Class>, Status> {
+    let classes = cluster_wide("scheduling.k8s.io", "priorityclasses");
+    let name = pod.text(&["spec", "priorityClassName"]).unwrap_or_default();
+    if name.is_empty() {
+        let all = intent.core.store.list(&Prefix::resource(&classes), None, None, None).map_err(errors::unreadable)?;
+        let default = |one: &&Arc<Stored>| one.object.at(&["globalDefault"]) == Some(&Value::Bool(true));
+        let lowest = all.items.iter().filter(default).map(|one| class_of(&one.object)).min_by_key(|one| one.value);
+        return Ok(lowest);
+    }
+    if let Some(found) = intent.core.store.get(&StoreKey::new(&classes, &Key::new("", name))) {
+        return Ok(Some(class_of(&found.object)));
+    }
+    let system = SYSTEM_CLASSES.iter().find(|(one, _)| *one == name);
+    let made = |(name, value): &(&str, i64)| Class {
+        name: (*name).to_owned(),
+        value: *value,
+        policy: "PreemptLowerPriority".to_owned(),
+    };
+    system
+        .map(made)
+        .map(Some)
+        .ok_or_else(|| forbidden(intent, pod, &format!("no PriorityClass with name {name} was found")))
+}
+
+pub(super) fn priority(intent: &Intent<'_>, pod: &mut Object) -> Result<(), Status> {
+    if intent.old.is_some() {
+        return Ok(());
+    }
+    let class = class(intent, pod)?;
+    let value = class.as_ref().map_or(0, |class| class.value);
+    let given = pod.at(&["spec", "priority"]).and_then(Value::as_i64);
+    if let Some(given) = given.filter(|given| *given != value) {
+        let message = format!(
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller \
+             computed {value} from the given PriorityClass name"
+        );
+        return Err(forbidden(intent, pod, &message));
+    }
+    let policy = class.as_ref().map_or("PreemptLowerPriority", |class| class.policy.as_str());
+    let wanted = pod.text(&["spec", "preemptionPolicy"]).unwrap_or_default();
+    if !wanted.is_empty() && wanted != policy {
+        let message = format!(
+            "the string value of PreemptionPolicy ({wanted}) must not be provided in pod spec; priority admission \
+             controller computed {policy} from the given PriorityClass name"
+        );
+        return Err(forbidden(intent, pod, &message));
+    }
+    pod.set(&["spec", "priority"], value.into());
+    pod.set(&["spec", "preemptionPolicy"], policy.into());
+    if let Some(class) = class {
+        pod.set(&["spec", "priorityClassName"], class.name.into());
+    }
+    Ok(())
+}
+
+pub(super) fn tolerations(_: &Intent<'_>, pod: &mut Object) -> Result<(), Status> {
+    let mut tolerations = pod.at(&["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = tolerations.len();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerates = |one: &Value| {
+            let text = |field: &str| one[field].as_str().unwrap_or_default();
+            [key, ""].contains(&text("key")) && ["NoExecute", ""].contains(&text("effect"))
+        };
+        if !tolerations.iter().any(tolerates) {
+            tolerations.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS,
+            }));
+        }
+    }
+    if tolerations.len() > before {
+        pod.set(&["spec", "tolerations"], tolerations.into());
+    }
+    Ok(())
+}
+
+pub(super) fn runtime_class(intent: &Intent<'_>, pod: &mut Object) -> Result<(), Status> {
+    let Some(name) = pod.text(&["spec", "runtimeClassName"]).filter(|name| !name.is_empty()) else { return Ok(()) };
+    if intent.old.is_some() {
+        return Ok(());
+    }
+    let classes = cluster_wide("node.k8s.io", "runtimeclasses");
+    if intent.core.store.get(&StoreKey::new(&classes, &Key::new("", name))).is_some() {
+        return Ok(());
+    }
+    Err(forbidden(intent, pod, &format!("pod rejected: RuntimeClass \"{name}\" not found")))
+}

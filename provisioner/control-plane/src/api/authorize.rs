@@ -1,0 +1,272 @@
+//! Who may do what: an ordered table of rules, of which one has to allow it.
+
+use kprov_schema::{Key, Kind, Resource, Status, Subresource};
+
+use super::core::Core;
+use super::errors;
+use super::path::{Path, Place};
+use super::subresource;
+use super::user::User;
+use crate::store::{Prefix, StoreKey};
+
+/// What somebody wants to do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attributes {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; a method in lower case for
+    /// what is no resource.
+    pub(crate) verb: &'static str,
+    /// The resource; with an empty plural it is a path.
+    pub(crate) place: Place,
+    /// The path.
+    pub(crate) path: String,
+    /// The one name that a field selector of a list or watch allows.
+    pub(crate) only_name: Option<String>,
+    /// The one node that a field selector of a list or watch allows.
+    pub(crate) only_node: Option<String>,
+}
+
+impl Attributes {
+    /// What a client in process wants.
+    pub(crate) fn in_process(verb: &'static str, kind: &Kind, key: &Key, part: Option<Subresource>) -> Self {
+        let place = Place {
+            group: kind.resource.group.to_string(),
+            version: kind.resource.version.to_string(),
+            namespace: key.namespace.clone(),
+            plural: kind.resource.plural.to_string(),
+            name: key.name.clone(),
+            subresource: part.map(subresource::name).unwrap_or_default().to_owned(),
+            ..Place::default()
+        };
+        Self { verb, place, ..Self::default() }
+    }
+
+    /// Notes what a field selector narrows a list or watch to.
+    pub(crate) fn select(&mut self, fields: &str) {
+        let only = |field: &str| {
+            fields.split(',').find_map(|term| {
+                let (key, value) = term.split_once('=')?;
+                (key == field).then(|| value.trim_start_matches('=').to_owned())
+            })
+        };
+        self.only_name = only("metadata.name");
+        self.only_node = only("spec.nodeName");
+    }
+
+    fn is_resource(&self) -> bool {
+        !self.place.plural.is_empty()
+    }
+
+    fn reads(&self) -> bool {
+        matches!(self.verb, "get" | "list" | "watch")
+    }
+}
+
+/// A rule: whether it allows. What no rule allows is refused.
+struct Rule {
+    name: &'static str,
+    allows: fn(&Core, &User, &Attributes) -> bool,
+}
+
+const RULES: &[Rule] = &[
+    Rule { name: "masters", allows: |_, user, _| user.is_of("system:masters") },
+    Rule { name: "components", allows: |_, user, _| COMPONENTS.contains(&user.name.as_str()) },
+    Rule { name: "discovery", allows: |_, _, wanted| !wanted.is_resource() && is_open(wanted) },
+    Rule { name: "node", allows: node },
+];
+
+/// Parts of the control plane itself.
+const COMPONENTS: &[&str] = &["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
+
+/// Documents that everyone may read.
+const OPEN: &[&str] = &["/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz"];
+/// Of these, the ones that nobody needs to be recognized for.
+const PUBLIC: &[&str] = &["/version", "/healthz", "/livez", "/readyz"];
+
+fn is_below(path: &str, roots: &[&str]) -> bool {
+    roots.iter().any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+fn is_open(wanted: &Attributes) -> bool {
+    wanted.verb == "get" && is_below(&wanted.path, OPEN)
+}
+
+/// Whether the user may do it; the error says to the user what was refused.
+pub(crate) fn authorize(core: &Core, user: &User, wanted: &Attributes) -> Result<(), Status> {
+    let known = !user.is_of("system:unauthenticated") || is_below(&wanted.path, PUBLIC);
+    match RULES.iter().find(|rule| (rule.allows)(core, user, wanted)) {
+        Some(rule) if known => {
+            tracing::trace!(rule = rule.name, user = user.name, verb = wanted.verb, "allowed");
+            Ok(())
+        }
+        _ => Err(refusal(user, wanted)),
+    }
+}
+
+fn refusal(user: &User, wanted: &Attributes) -> Status {
+    let (who, verb) = (&user.name, wanted.verb);
+    if !wanted.is_resource() {
+        return errors::forbidden_path(format!("forbidden: User \"{who}\" cannot {verb} path \"{}\"", wanted.path));
+    }
+    let place = &wanted.place;
+    let shown = if place.subresource.is_empty() {
+        place.plural.clone()
+    } else {
+        format!("{}/{}", place.plural, place.subresource)
+    };
+    let scope = match place.namespace.as_str() {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace \"{namespace}\""),
+    };
+    let message = format!("User \"{who}\" cannot {verb} resource \"{shown}\" in API group \"{}\" {scope}", place.group);
+    let resource = Resource {
+        group: place.group.clone().into(),
+        version: place.version.clone().into(),
+        plural: place.plural.clone().into(),
+    };
+    errors::forbidden(&resource, &place.name, &message)
+}
+
+/// What every node agent may do with a resource, whatever object of it.
+const NODE_FREE: &[(&str, &str, &[&str])] = &[
+    ("", "services", &["get", "list", "watch"]),
+    ("discovery.k8s.io", "endpointslices", &["get", "list", "watch"]),
+    ("", "endpoints", &["get", "list", "watch"]),
+    ("", "namespaces", &["get", "list", "watch"]),
+    ("", "nodes", &["create"]),
+    ("", "events", &["create", "update", "patch"]),
+    ("events.k8s.io", "events", &["create", "update", "patch"]),
+    ("node.k8s.io", "runtimeclasses", &["get", "list", "watch"]),
+    ("storage.k8s.io", "csidrivers", &["get", "list", "watch"]),
+    ("networking.k8s.io", "networkpolicies", &["get", "list", "watch"]),
+    ("networking.k8s.io", "ingresses", &["get", "list", "watch"]),
+    ("networking.k8s.io", "ingressclasses", &["get", "list", "watch"]),
+];
+
+/// Node authorization: an agent touches its own node, its own pods, what those pods use.
+///
+/// Source: <https://kubernetes.io/docs/reference/access-authn-authz/node/>
+fn node(core: &Core, user: &User, wanted: &Attributes) -> bool {
+    let Some(node) = user.node_name().filter(|_| wanted.is_resource()) else { return false };
+    let place = &wanted.place;
+    let free = |(group, plural, verbs): &(&str, &str, &[&str])| {
+        place.group == *group && place.plural == *plural && place.subresource.is_empty() && verbs.contains(&wanted.verb)
+    };
+    if NODE_FREE.iter().any(free) {
+        return true;
+    }
+    match (place.group.as_str(), place.plural.as_str(), place.subresource.as_str()) {
+        ("", "nodes", "" | "status") => own_node(node, wanted),
+        ("", "pods", "") => own_pods(core, node, wanted),
+        ("", "pods", "status") => wanted.verb != "create" && is_own_pod(core, node, place),
+        ("coordination.k8s.io", "leases", "") => {
+            place.namespace == "kube-node-lease" && (wanted.verb == "create" || place.name == node)
+        }
+        ("", "serviceaccounts", "token") => wanted.verb == "create" && used(core, node, place, uses_account),
+        ("", "secrets", "") => reads_one(wanted) && used(core, node, place, uses_secret),
+        ("", "configmaps", "") => reads_one(wanted) && used(core, node, place, uses_config_map),
+        ("", "persistentvolumeclaims", "") => wanted.reads() && used(core, node, place, uses_claim),
+        ("", "persistentvolumes", "") => wanted.reads(),
+        _ => false,
+    }
+}
+
+/// A get, or a list or watch of one name.
+fn reads_one(wanted: &Attributes) -> bool {
+    wanted.reads() && (!wanted.place.name.is_empty() || wanted.only_name.is_some())
+}
+
+fn own_node(node: &str, wanted: &Attributes) -> bool {
+    let named = wanted.place.name == node || wanted.only_name.as_deref() == Some(node);
+    match wanted.verb {
+        "get" | "list" | "watch" => true,
+        "update" | "patch" => named,
+        _ => false,
+    }
+}
+
+fn own_pods(core: &Core, node: &str, wanted: &Attributes) -> bool {
+    match wanted.verb {
+        "list" | "watch" => wanted.only_node.as_deref() == Some(node),
+        "get" | "delete" => is_own_pod(core, node, &wanted.place),
+        _ => false,
+    }
+}
+
+fn pods() -> Resource {
+    Resource { group: "".into(), version: "v1".into(), plural: "pods".into() }
+}
+
+fn is_own_pod(core: &Core, node: &str, place: &Place) -> bool {
+    let key = StoreKey::new(&pods(), &Key::new(place.namespace.as_str(), place.name.as_str()));
+    // A pod that is gone by now tells nothing: the answer is that it is not there.
+    core.store.get(&key).is_none_or(|pod| pod.object.text(&["spec", "nodeName"]) == Some(node))
+}
+
+/// Whether a pod of the node uses the object named.
+fn used(core: &Core, node: &str, place: &Place, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
+    let Ok(page) = core.store.list(&Prefix::namespace(&pods(), &place.namespace), None, None, None) else {
+        return false;
+    };
+    page.items.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(node) && uses(&pod.object, &place.name))
+}
+
+fn uses_account(pod: &kprov_schema::Object, name: &str) -> bool {
+    pod.text(&["spec", "serviceAccountName"]) == Some(name)
+}
+
+fn uses_claim(pod: &kprov_schema::Object, name: &str) -> bool {
+    refers(pod, &[("claimName", "")], name)
+}
+
+fn uses_secret(pod: &kprov_schema::Object, name: &str) -> bool {
+    refers(
+        pod,
+        &[
+            ("secretName", ""),
+            ("secretRef", "name"),
+            ("secretKeyRef", "name"),
+            ("secret", "name"),
+            ("imagePullSecrets", "name"),
+        ],
+        name,
+    )
+}
+
+fn uses_config_map(pod: &kprov_schema::Object, name: &str) -> bool {
+    refers(pod, &[("configMap", "name"), ("configMapRef", "name"), ("configMapKeyRef", "name")], name)
+}
+
+/// Whether the spec refers to `name` anywhere in one of the ways given: a field, or a field's inner field.
+fn refers(pod: &kprov_schema::Object, ways: &[(&str, &str)], name: &str) -> bool {
+    fn within(value: &serde_json::Value, ways: &[(&str, &str)], name: &str) -> bool {
+        let is = |field: &str, value: &serde_json::Value| {
+            ways.iter().filter(|(way, _)| *way == field).any(|(_, inner)| match value {
+                serde_json::Value::String(text) => inner.is_empty() && text == name,
+                serde_json::Value::Object(map) => map.get(*inner).and_then(|one| one.as_str()) == Some(name),
+                serde_json::Value::Array(list) => {
+                    list.iter().any(|one| one.get(*inner).and_then(|one| one.as_str()) == Some(name))
+                }
+                _ => false,
+            })
+        };
+        match value {
+            serde_json::Value::Object(map) => {
+                map.iter().any(|(key, value)| is(key, value) || within(value, ways, name))
+            }
+            serde_json::Value::Array(list) => list.iter().any(|one| within(one, ways, name)),
+            _ => false,
+        }
+    }
+    pod.at(&["spec"]).is_some_and(|spec| within(spec, ways, name))
+}
+
+/// What a request by a path is about, for a verb.
+pub(crate) fn of_path(path: &Path, text: &str, verb: &'static str, fields: &str) -> Attributes {
+    let place = match path {
+        Path::Resource(place) => place.clone(),
+        _ => Place::default(),
+    };
+    let mut attributes = Attributes { verb, place, path: text.to_owned(), ..Attributes::default() };
+    attributes.select(fields);
+    attributes
+}

@@ -1,0 +1,103 @@
+//! What every cluster has from its first moment on.
+
+use std::sync::Arc;
+
+use kprov_schema::{Key, Object, Resource, Status};
+use serde_json::{Value, json};
+
+use super::core::Core;
+use super::errors;
+use super::inprocess::InProcess;
+use super::user::User;
+use crate::client::Verbs;
+
+/// The namespaces that every cluster has.
+const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+fn resource(group: &'static str, plural: &'static str) -> Resource {
+    Resource { group: group.into(), version: "v1".into(), plural: plural.into() }
+}
+
+/// Makes what is missing; kinds that are not served are passed over. `port` is where the server listens.
+pub(crate) async fn bootstrap(core: &Arc<Core>, port: u16) -> Result<(), Status> {
+    let client = InProcess::new(core.clone(), User::component("system:apiserver"));
+    for name in NAMESPACES {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        ensure(core, &client, &resource("", "namespaces"), object).await?;
+    }
+    let (services, address) = (resource("", "services"), core.config.advertise);
+    ensure(core, &client, &services, service(&core.config.service_address().to_string(), port)).await?;
+    // Nobody else reaches a loopback address, so the service then has no endpoint.
+    if address.is_loopback() {
+        return Ok(());
+    }
+    ensure(core, &client, &resource("", "endpoints"), endpoints(&address.to_string(), port)).await?;
+    let slice = slice(&address.to_string(), address.is_ipv4(), port);
+    ensure(core, &client, &resource("discovery.k8s.io", "endpointslices"), slice).await
+}
+
+/// Creates an object, or brings what the server decides about an existing one up to date.
+async fn ensure(core: &Core, client: &InProcess, resource: &Resource, object: Value) -> Result<(), Status> {
+    if core.registry().of(resource).is_none() {
+        return Ok(());
+    }
+    let object = Object::try_from(object).map_err(errors::internal)?;
+    let key = object.key();
+    match client.create(resource, &Key::new(key.namespace.clone(), ""), None, object.clone()).await {
+        Err(status) if status.already_exists() => {}
+        done => return done.map(|_| ()),
+    }
+    let old = client.get(resource, &key).await?;
+    let mut new = Object::clone(&old);
+    for (field, value) in object.map() {
+        if !["metadata", "apiVersion", "kind", "spec"].contains(&field.as_str()) {
+            new.map_mut().insert(field.clone(), value.clone());
+        }
+    }
+    if let Some(ports) = object.at(&["spec", "ports"]) {
+        new.set(&["spec", "ports"], ports.clone());
+    }
+    client.update(resource, None, new).await.map(|_| ())
+}
+
+fn service(address: &str, port: u16) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": address, "clusterIPs": [address], "type": "ClusterIP", "sessionAffinity": "None",
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    })
+}
+
+fn endpoints(address: &str, port: u16) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": address}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    })
+}
+
+fn slice(address: &str, is_v4: bool, port: u16) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": if is_v4 { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    })
+}

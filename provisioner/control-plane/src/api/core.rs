@@ -1,0 +1,164 @@
+//! What all requests share: the table, the store, keys, nodes.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kprov_schema::{Kind, Resource, Status};
+use tokio::sync::watch;
+
+use super::admission::{Addresses, Ranges};
+use super::errors;
+use super::registry::Registry;
+use super::target::Target;
+use super::tokens::Tokens;
+use crate::client::node::NodeApi;
+use crate::pki::Pki;
+use crate::store::{Prefix, Store};
+use crate::world::World;
+
+/// How the server is reached, with the ranges that it gives addresses from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens; `None` serves in process alone.
+    pub listen: Option<SocketAddr>,
+    /// The address at which pods and nodes reach it: the endpoint of the service `kubernetes`.
+    pub advertise: IpAddr,
+    /// Service addresses; the first one is that of the service `kubernetes`.
+    pub services: ipnet::Ipv4Net,
+    /// Ports that services open on nodes.
+    pub node_ports: std::ops::RangeInclusive<u16>,
+    /// DNS domain of the cluster.
+    pub domain: String,
+    /// Name of the cluster in the administrator's kubeconfig.
+    pub name: String,
+}
+
+impl Default for Config {
+    /// Loopback, a free port, upstream's usual ranges.
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            advertise: IpAddr::from([127, 0, 0, 1]),
+            services: ipnet::Ipv4Net::new_assert([10, 96, 0, 0].into(), 16),
+            node_ports: 30_000..=32_767,
+            domain: "cluster.local".to_owned(),
+            name: "kprov".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// The address of the service `kubernetes`.
+    #[must_use]
+    pub fn service_address(&self) -> std::net::Ipv4Addr {
+        std::net::Ipv4Addr::from(u32::from(self.services.network()) + 1)
+    }
+
+    /// DNS names and addresses that the server's certificate must hold, beside those of the user.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default"].map(str::to_owned).to_vec();
+        names.push("kubernetes.default.svc".to_owned());
+        names.push(format!("kubernetes.default.svc.{}", self.domain));
+        names.push(self.service_address().to_string());
+        names.push(self.advertise.to_string());
+        names.extend(self.listen.map(|listen| listen.ip().to_string()).filter(|ip| ip != "0.0.0.0" && ip != "::"));
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// What all requests share.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) world: World,
+    pub(crate) store: Store,
+    pub(crate) pki: Arc<Pki>,
+    pub(crate) tokens: Tokens,
+    pub(crate) addresses: Arc<Addresses>,
+    registry: RwLock<Arc<Registry>>,
+    nodes: RwLock<HashMap<String, Arc<dyn NodeApi>>>,
+    stop: watch::Sender<bool>,
+    ready: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, world: World, store: Store, pki: Arc<Pki>) -> Result<Arc<Self>, Status> {
+        let services = Resource { group: "".into(), version: "v1".into(), plural: "services".into() };
+        let stored = store.list(&Prefix::resource(&services), None, None, None).map_err(errors::unreadable)?;
+        let ranges = Ranges { services: config.services, node_ports: config.node_ports.clone() };
+        let addresses = Addresses::new(ranges, stored.items.iter().map(|stored| &*stored.object));
+        let tokens = Tokens::new(pki.service_account_key(), &config.domain)?;
+        Ok(Arc::new(Self {
+            config,
+            world,
+            store,
+            pki,
+            tokens,
+            addresses: Arc::new(addresses),
+            registry: RwLock::new(Arc::new(Registry::built_in())),
+            nodes: RwLock::default(),
+            stop: watch::Sender::new(false),
+            ready: AtomicBool::new(false),
+        }))
+    }
+
+    /// The kinds that are served right now.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The kind of a resource that is served.
+    pub(crate) fn kind(&self, resource: &Resource) -> Result<Arc<Kind>, Status> {
+        self.registry().of(resource).cloned().ok_or_else(errors::no_such_path)
+    }
+
+    /// What a client in process means by a resource and a key.
+    pub(crate) fn target(&self, resource: &Resource, key: &kprov_schema::Key) -> Result<Target, Status> {
+        Ok(Target { kind: self.kind(resource)?, key: key.clone(), part: None })
+    }
+
+    pub(crate) fn attach_node(&self, name: String, node: Arc<dyn NodeApi>) {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).insert(name, node);
+    }
+
+    pub(crate) fn detach_node(&self, name: &str) {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Option<Arc<dyn NodeApi>> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Completes when the server stops.
+    pub(crate) async fn stopping(&self) {
+        // The sender lives as long as `self`, so an error can't be.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether what every cluster has is there.
+    pub(crate) fn is_bootstrapped(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether what every cluster has is there, and the server is not going down.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_bootstrapped() && !self.is_stopping()
+    }
+}

@@ -1,0 +1,414 @@
+//! One request from its path to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
+use http::{HeaderMap, Method, Request, Response};
+use kprov_schema::decode::Target as Decoding;
+use kprov_schema::{Key, Kind, Status, Subresource};
+use serde_json::Value;
+
+use super::actions::{self, Call};
+use super::authenticate::authenticate;
+use super::authorize::{authorize, of_path};
+use super::body::Body;
+use super::body_in;
+use super::core::Core;
+use super::documents;
+use super::encode::{self, Include, View};
+use super::errors;
+use super::lifecycle;
+use super::logs;
+use super::media::{Format, Wanted};
+use super::path::{self, Path, Place};
+use super::query::{self, Deletion, ListOptions, Query, WriteOptions};
+use super::stream;
+use super::subresource;
+use super::target::Target;
+use super::user::User;
+use super::verbs::Written;
+use super::verbs::create::create;
+use super::verbs::delete::{Deleted, delete};
+use super::verbs::deletecollection::delete_collection;
+use super::verbs::get::get;
+use super::verbs::list::list;
+use super::verbs::patch::patch;
+use super::verbs::update::update;
+use super::verbs::watch::watch;
+use crate::client::PatchKind;
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// A request without its body.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) query: Query,
+}
+
+/// Answers a request. `certificate` is the user of the connection's client certificate.
+pub(crate) async fn handle<B>(core: &Arc<Core>, request: Request<B>, certificate: Option<&User>) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (parts, body) = request.into_parts();
+    let asked = Asked {
+        method: &parts.method,
+        path: parts.uri.path(),
+        headers: &parts.headers,
+        query: Query::parse(parts.uri.query().unwrap_or_default()),
+    };
+    let mut response = match answer(core, &asked, body, certificate).await {
+        Ok(response) => response,
+        Err(status) => encode::status(&status, Wanted::plain(&parts.headers, &asked.query)),
+    };
+    let given = parts.headers.get(AUDIT_ID).cloned();
+    let audit = given.or_else(|| HeaderValue::try_from(core.world.uuid()).ok());
+    let headers = response.headers_mut();
+    headers.extend(audit.map(|id| (AUDIT_ID, id)));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+async fn answer<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    certificate: Option<&User>,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let user = authenticate(core, asked.headers, certificate)?;
+    let path = path::parse(asked.path);
+    let verb = verb(asked, &path);
+    let attributes = of_path(&path, asked.path, verb, asked.query.get("fieldSelector").unwrap_or_default());
+    authorize(core, &user, &attributes)?;
+    let Path::Resource(place) = path else { return documents::answer(core, asked, &path) };
+    let target = target(core, &place)?;
+    if !place.subresource.is_empty() {
+        return part(core, asked, body, &user, &target).await;
+    }
+    match (asked.method.as_str(), target.key.name.is_empty() || place.watch) {
+        ("GET", false) => read(core, asked, &target).await,
+        ("GET", true) => collection(core, asked, &place, target).await,
+        ("POST", true) if may_hold(&target) => made(core, asked, body, &user, &target).await,
+        ("PUT", false) => replaced(core, asked, body, &user, &target).await,
+        ("PATCH", false) => patched(core, asked, body, &user, &target).await,
+        ("DELETE", false) => deleted(core, asked, body, &user, &target).await,
+        ("DELETE", true) if may_hold(&target) => cleared(core, asked, body, &user, &target).await,
+        _ => Err(errors::method_not_allowed()),
+    }
+}
+
+/// The verb that a request is authorized as.
+fn verb(asked: &Asked<'_>, path: &Path) -> &'static str {
+    let place = match path {
+        Path::Resource(place) => place,
+        _ => {
+            return match *asked.method {
+                Method::GET => "get",
+                Method::POST => "post",
+                Method::PUT => "put",
+                Method::PATCH => "patch",
+                Method::DELETE => "delete",
+                _ => "other",
+            };
+        }
+    };
+    match (asked.method.as_str(), place.name.is_empty()) {
+        ("GET", false) if !place.watch => "get",
+        ("GET", _) if place.watch || asked.query.flag("watch") => "watch",
+        ("GET", _) => "list",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "deletecollection",
+        ("DELETE", false) => "delete",
+        _ => "other",
+    }
+}
+
+/// What a path is about; 404 when it names nothing that is served.
+fn target(core: &Core, place: &Place) -> Result<Target, Status> {
+    let registry = core.registry();
+    let kind = registry.find(&place.group, &place.version, &place.plural).ok_or_else(errors::no_such_path)?;
+    let named = !place.name.is_empty();
+    let scoped = !place.namespace.is_empty();
+    // A namespaced object is found in its namespace alone, another one in none.
+    let fits = if kind.is_namespaced() { scoped || !named } else { !scoped };
+    let part = match place.subresource.as_str() {
+        "" => None,
+        name => Some(
+            subresource::named(name).filter(|part| subresource::has(kind, *part)).ok_or_else(errors::no_such_path)?,
+        ),
+    };
+    if !fits || !place.rest.is_empty() {
+        return Err(errors::no_such_path());
+    }
+    Ok(Target { kind: kind.clone(), key: Key::new(place.namespace.as_str(), place.name.as_str()), part })
+}
+
+/// Whether objects can be created in, or cleared from, the collection: not in all namespaces at once.
+fn may_hold(target: &Target) -> bool {
+    !target.kind.is_namespaced() || !target.key.namespace.is_empty()
+}
+
+fn view<'a>(core: &Core, asked: &Asked<'_>, kind: &'a Kind) -> Result<View<'a>, Status> {
+    let wanted = Wanted::read(asked.headers, &asked.query, true)?;
+    let include = Include::read(asked.query.get("includeObject"))?;
+    Ok(View { kind, wanted, include, now: core.world.clock.now() })
+}
+
+fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::try_from(format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    response
+}
+
+fn written(view: &View<'_>, code: u16, written: &Written) -> Response<Body> {
+    warned(view.outcome(code, &written.outcome), &written.warnings)
+}
+
+async fn read(core: &Arc<Core>, asked: &Asked<'_>, target: &Target) -> Result<Response<Body>, Status> {
+    let view = view(core, asked, &target.kind)?;
+    let at_least = query::revision(asked.query.get("resourceVersion").unwrap_or_default())?;
+    let stored = get(core, target, at_least.filter(|revision| revision.0 > 0)).await?;
+    Ok(view.stored(200, &stored))
+}
+
+async fn collection(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    place: &Place,
+    mut target: Target,
+) -> Result<Response<Body>, Status> {
+    let mut options = ListOptions::read(&asked.query, place.watch)?;
+    if !target.key.name.is_empty() {
+        // The old form of watching one object.
+        options.fields = format!("metadata.name={}", target.key.name);
+        target.key.name.clear();
+    }
+    let view = view(core, asked, &target.kind)?;
+    if !options.watch {
+        return Ok(view.list(&list(core, &target, &options).await?));
+    }
+    if view.wanted.format == Format::Yaml {
+        return Err(errors::not_acceptable());
+    }
+    let told = watch(core, &target, &options)?;
+    let lines = stream::lines(core.clone(), target.kind.clone(), view.wanted, view.include, told);
+    let mut response = Response::new(Body::stream(lines));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+async fn made<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    target: &Target,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let view = view(core, asked, &target.kind)?;
+    let media = body_in::media(asked.headers)?;
+    let body = body_in::read(core, body).await?;
+    let options = WriteOptions::read(&asked.query, "CreateOptions")?;
+    let decoded = body_in::decode(&Decoding::of(&target.kind), &body, media, options.validation)?;
+    let mut done = create(core, user, target, decoded.object, &options).await?;
+    done.warnings.splice(0..0, decoded.warnings);
+    Ok(written(&view, 201, &done))
+}
+
+async fn replaced<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    target: &Target,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let view = view(core, asked, &target.kind)?;
+    let media = body_in::media(asked.headers)?;
+    let body = body_in::read(core, body).await?;
+    let options = WriteOptions::read(&asked.query, "UpdateOptions")?;
+    let decoded = body_in::decode(&subresource::decoding(target)?, &body, media, options.validation)?;
+    let mut done = update(core, user, target, decoded.object, &options).await?;
+    done.warnings.splice(0..0, decoded.warnings);
+    Ok(shown(&view, target, 200, &done))
+}
+
+/// What a write left behind, as the part that it went through shows it.
+fn shown(view: &View<'_>, target: &Target, code: u16, done: &Written) -> Response<Body> {
+    match target.part.map(subresource::part) {
+        Some(Ok(part)) if part.speaks.is_some() => {
+            let object = (part.show)(&target.kind, done.outcome.object());
+            let response = encode::value(code, &Value::from(object), view.wanted);
+            warned(response, &done.warnings)
+        }
+        _ => written(view, code, done),
+    }
+}
+
+/// The types of patches.
+const PATCHES: &[(&str, Option<PatchKind>)] = &[
+    ("application/json-patch+json", Some(PatchKind::Json)),
+    ("application/merge-patch+json", Some(PatchKind::Merge)),
+    ("application/strategic-merge-patch+json", Some(PatchKind::Strategic)),
+    ("application/apply-patch+yaml", None),
+];
+
+async fn patched<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    target: &Target,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let media = body_in::media_type(asked.headers);
+    let Some((_, how)) = PATCHES.iter().find(|(name, _)| *name == media) else {
+        get(core, target, None).await?;
+        return Err(errors::unsupported_patch());
+    };
+    let view = view(core, asked, &target.kind)?;
+    let body = body_in::read(core, body).await?;
+    let options = WriteOptions::read_patch(&asked.query, *how)?;
+    let Some(how) = how else {
+        const MESSAGE: &str =
+            "server-side apply is not supported by this server yet: use a merge, strategic merge or JSON patch";
+        return Err(Status::failure(415, "UnsupportedMediaType", MESSAGE));
+    };
+    let done = patch(core, user, target, *how, &body, &options).await?;
+    Ok(shown(&view, target, 200, &done))
+}
+
+async fn deletion<B>(core: &Core, asked: &Asked<'_>, body: B) -> Result<Deletion, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = body_in::read(core, body).await?;
+    let options = body_in::delete_options(&body, asked.headers)?;
+    Deletion::read(&asked.query, options.as_ref())
+}
+
+async fn deleted<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    target: &Target,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let view = view(core, asked, &target.kind)?;
+    let deletion = deletion(core, asked, body).await?;
+    match delete(core, user, target, &deletion).await? {
+        Deleted::Stays(object) => Ok(view.object(200, &object)),
+        Deleted::Gone(object) if lifecycle::of(&target.kind).returns_object => Ok(view.object(200, &object)),
+        Deleted::Gone(object) => {
+            let success = errors::success(None, Some(lifecycle::gone(&target.kind, &object)));
+            Ok(encode::value(200, &success, view.wanted))
+        }
+    }
+}
+
+async fn cleared<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    target: &Target,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let view = view(core, asked, &target.kind)?;
+    let options = ListOptions::read(&asked.query, false)?;
+    let deletion = deletion(core, asked, body).await?;
+    let done = delete_collection(core, user, target, &options, &deletion).await?;
+    let meta = encode::list_meta(done.revision, None, None);
+    Ok(view.objects(done.items.iter(), meta))
+}
+
+/// A request for a part of an object.
+async fn part<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    target: &Target,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Some(named) = target.part else { return Err(errors::no_such_path()) };
+    match (asked.method.as_str(), named) {
+        ("GET", Subresource::Log) => logs::logs(core, target, &asked.query).await,
+        ("POST", _) => acted(core, asked, body, user, target, named).await,
+        ("GET", _) => {
+            let part = subresource::part(named)?;
+            if !part.readable {
+                return Err(errors::method_not_allowed());
+            }
+            let stored = get(core, target, None).await?;
+            let view = view(core, asked, &target.kind)?;
+            if part.speaks.is_none() {
+                return Ok(view.stored(200, &stored));
+            }
+            Ok(encode::value(200, &Value::from((part.show)(&target.kind, &stored.object)), view.wanted))
+        }
+        ("PUT", _) => {
+            subresource::part(named)?;
+            replaced(core, asked, body, user, target).await
+        }
+        ("PATCH", _) if subresource::part(named)?.patchable => patched(core, asked, body, user, target).await,
+        _ => Err(errors::method_not_allowed()),
+    }
+}
+
+async fn acted<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    target: &Target,
+    named: Subresource,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let action = actions::action(named)?;
+    let wanted = Wanted::read(asked.headers, &asked.query, true)?;
+    let media = body_in::media(asked.headers)?;
+    let body = body_in::read(core, body).await?;
+    let options = WriteOptions::read(&asked.query, "CreateOptions")?;
+    let decoded = body_in::decode(&action.decoding()?, &body, media, options.validation)?;
+    let call = Call { core, user, target, body: decoded.object, options: &options };
+    let done = (action.run)(call).await?;
+    Ok(warned(encode::value(201, &done, wanted), &decoded.warnings))
+}

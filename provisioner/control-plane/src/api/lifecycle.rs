@@ -1,0 +1,261 @@
+//! How objects of a kind end.
+
+use jiff::{SignedDuration, Timestamp};
+use kprov_schema::{Kind, Object};
+use serde_json::{Value, json};
+
+use super::errors;
+use super::write;
+use crate::client::{DeleteOptions, Propagation};
+
+/// What sets the end of a kind's objects apart.
+pub(crate) struct Lifecycle {
+    /// Group and plural.
+    resource: (&'static str, &'static str),
+    /// Seconds that an object gets to end; `None` when its kind knows no grace.
+    pub(crate) grace: fn(&Object, Option<i64>) -> Option<i64>,
+    /// What keeps an object beside `metadata.finalizers`.
+    pub(crate) held: fn(&Object) -> bool,
+    /// What changes when deletion begins, beside its time; else the generation rises and the grace is 0.
+    pub(crate) mark: Option<fn(&mut Object)>,
+    /// Whether the answer to a deletion is the object.
+    pub(crate) returns_object: bool,
+}
+
+const PLAIN: Lifecycle =
+    Lifecycle { resource: ("", ""), grace: |_, _| None, held: |_| false, mark: None, returns_object: false };
+
+/// The kinds whose end differs from that of most.
+const LIFECYCLES: &[Lifecycle] = &[
+    Lifecycle { resource: ("", "pods"), grace: pod_grace, returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("", "namespaces"), held: namespace_held, mark: Some(terminate), ..PLAIN },
+    Lifecycle { resource: ("", "persistentvolumes"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("", "persistentvolumeclaims"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("", "podtemplates"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("", "resourcequotas"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("", "services"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("", "serviceaccounts"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("storage.k8s.io", "csidrivers"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("storage.k8s.io", "csinodes"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("storage.k8s.io", "storageclasses"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("storage.k8s.io", "volumeattachments"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("storage.k8s.io", "volumeattributesclasses"), returns_object: true, ..PLAIN },
+];
+
+/// How objects of a kind end.
+pub(crate) fn of(kind: &Kind) -> &'static Lifecycle {
+    let is = |one: &&Lifecycle| one.resource == (kind.resource.group.as_ref(), kind.resource.plural.as_ref());
+    LIFECYCLES.iter().find(is).unwrap_or(&PLAIN)
+}
+
+fn pod_grace(pod: &Object, asked: Option<i64>) -> Option<i64> {
+    let own = || pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+    let bound = !pod.text(&["spec", "nodeName"]).unwrap_or_default().is_empty();
+    let over = matches!(pod.text(&["status", "phase"]), Some("Failed" | "Succeeded"));
+    let seconds = if bound && !over { asked.or_else(own).unwrap_or_default() } else { 0 };
+    Some(if seconds < 0 { 1 } else { seconds })
+}
+
+fn namespace_held(namespace: &Object) -> bool {
+    !write::is_empty_list(namespace, &["spec", "finalizers"])
+}
+
+fn terminate(namespace: &mut Object) {
+    namespace.set(&["status", "phase"], "Terminating".into());
+}
+
+/// Whether a changed object is to go: its deletion has begun, nothing holds it and its time is over.
+pub(crate) fn is_finished(kind: &Kind, object: &Object) -> bool {
+    let grace = object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or_default();
+    object.is_deleting() && grace == 0 && !is_held(kind, object)
+}
+
+/// Whether something must be done before the object may go.
+pub(crate) fn is_held(kind: &Kind, object: &Object) -> bool {
+    object.finalizers().next().is_some() || (of(kind).held)(object)
+}
+
+/// What a deletion does to an object.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// It stays as it is: its end has begun already.
+    Wait,
+    /// It is written so, and stays for now.
+    Mark(Object),
+    /// It is written so, then goes.
+    MarkAndGo(Object),
+    /// It goes.
+    Go,
+}
+
+/// Decides what a deletion does to an object at a time.
+///
+/// Source: apiserver `registry/rest/delete.go` and `registry/generic/registry/store.go`.
+pub(crate) fn step(kind: &Kind, object: &Object, options: &DeleteOptions, now: Timestamp) -> Step {
+    let lifecycle = of(kind);
+    let mut new = object.clone();
+    let grace = match (lifecycle.grace)(object, options.grace_seconds) {
+        None => None,
+        Some(_) if object.is_deleting() => match shorten(&mut new, options.grace_seconds) {
+            Shortened::Unchanged => return Step::Wait,
+            Shortened::Now => None,
+            Shortened::To(seconds) => Some(seconds),
+        },
+        Some(seconds) => {
+            begin(&mut new, seconds, now);
+            Some(seconds)
+        }
+    };
+    let finalizers = dependents_finalizers(object, options.propagation);
+    write::set_finalizers(&mut new, &finalizers);
+    let held = !finalizers.is_empty() || (lifecycle.held)(object);
+    match (grace, held) {
+        (Some(seconds), _) if seconds > 0 || held => Step::Mark(new),
+        (Some(_), _) => Step::MarkAndGo(new),
+        (None, true) => {
+            mark(&mut new, lifecycle, now);
+            if new == *object { Step::Wait } else { Step::Mark(new) }
+        }
+        (None, false) => Step::Go,
+    }
+}
+
+enum Shortened {
+    /// A longer time, or none, was asked for.
+    Unchanged,
+    /// The end began without a time: it is over.
+    Now,
+    /// So many seconds.
+    To(i64),
+}
+
+fn shorten(object: &mut Object, asked: Option<i64>) -> Shortened {
+    let Some(had) = object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64) else {
+        return Shortened::Now;
+    };
+    let Some(asked) = asked.filter(|asked| *asked < had) else { return Shortened::Unchanged };
+    let asked = if asked < 0 { 1 } else { asked };
+    let stamp = object.text(&["metadata", "deletionTimestamp"]).and_then(|text| text.parse::<Timestamp>().ok());
+    if let Some(end) = stamp.and_then(|stamp| stamp.checked_sub(SignedDuration::from_secs(had - asked)).ok()) {
+        object.set(&["metadata", "deletionTimestamp"], errors::seconds(end));
+    }
+    set_grace(object, asked);
+    Shortened::To(asked)
+}
+
+fn set_grace(object: &mut Object, seconds: i64) {
+    object.set(&["metadata", "deletionGracePeriodSeconds"], seconds.into());
+}
+
+fn begin(object: &mut Object, seconds: i64, now: Timestamp) {
+    let end = now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+    object.set(&["metadata", "deletionTimestamp"], errors::seconds(end));
+    set_grace(object, seconds);
+    raise_generation(object);
+}
+
+fn raise_generation(object: &mut Object) {
+    if object.generation() > 0 {
+        let next = object.generation() + 1;
+        object.set(&["metadata", "generation"], next.into());
+    }
+}
+
+/// Marks an object that knows no grace but is held.
+fn mark(object: &mut Object, lifecycle: &Lifecycle, now: Timestamp) {
+    if object.is_deleting() {
+        return;
+    }
+    object.set(&["metadata", "deletionTimestamp"], errors::seconds(now));
+    match lifecycle.mark {
+        Some(mark) => mark(object),
+        None => {
+            raise_generation(object);
+            set_grace(object, 0);
+        }
+    }
+}
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// The object's finalizers with those that say what becomes of its dependents.
+fn dependents_finalizers(object: &Object, asked: Option<Propagation>) -> Vec<String> {
+    let has = |name: &str| object.finalizers().any(|one| one == name);
+    let propagation = asked.or_else(|| {
+        let first = object.finalizers().find(|one| [ORPHAN, FOREGROUND].contains(one))?;
+        Some(if first == ORPHAN { Propagation::Orphan } else { Propagation::Foreground })
+    });
+    let wanted = match propagation {
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Background) | None => None,
+    };
+    if wanted.is_some_and(has) && !has(if wanted == Some(ORPHAN) { FOREGROUND } else { ORPHAN }) {
+        return write::finalizers(object);
+    }
+    let kept = object.finalizers().filter(|one| ![ORPHAN, FOREGROUND].contains(one));
+    kept.chain(wanted).map(str::to_owned).collect()
+}
+
+/// `details` that say which life of an object went.
+pub(crate) fn gone(kind: &Kind, object: &Object) -> Value {
+    errors::deleted_details(&kind.resource, object.name(), &object.uid().0)
+}
+
+/// The object as the last write left it, for an answer.
+pub(crate) fn stamped(mut object: Object, revision: kprov_schema::Revision) -> Object {
+    object.set(&["metadata", "resourceVersion"], json!(revision.to_string()));
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kprov_schema::KINDS;
+
+    fn pod(value: Value) -> Object {
+        Object::try_from(value).unwrap()
+    }
+
+    fn pods() -> &'static Kind {
+        KINDS.iter().find(|kind| kind.resource.plural == "pods").unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn pods_get_grace_when_they_run() {
+        let running = pod(
+            json!({"metadata": {"name": "a", "generation": 1}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}}),
+        );
+        let Step::Mark(new) = step(pods(), &running, &DeleteOptions::default(), at(0)) else { panic!("it stays") };
+        assert_eq!(new.text(&["metadata", "deletionTimestamp"]), Some("1970-01-01T00:00:30Z"));
+        assert_eq!(new.generation(), 2);
+        let wait = DeleteOptions { grace_seconds: Some(60), ..DeleteOptions::default() };
+        assert_eq!(step(pods(), &new, &wait, at(1)), Step::Wait);
+        let sooner = DeleteOptions { grace_seconds: Some(5), ..DeleteOptions::default() };
+        let Step::Mark(sooner) = step(pods(), &new, &sooner, at(1)) else { panic!("it stays") };
+        assert_eq!(sooner.text(&["metadata", "deletionTimestamp"]), Some("1970-01-01T00:00:05Z"));
+        assert_eq!(sooner.generation(), 2);
+        let now = DeleteOptions { grace_seconds: Some(0), ..DeleteOptions::default() };
+        assert!(matches!(step(pods(), &new, &now, at(1)), Step::MarkAndGo(_)));
+        let unbound = pod(json!({"metadata": {"name": "a"}, "spec": {"terminationGracePeriodSeconds": 30}}));
+        assert!(matches!(step(pods(), &unbound, &DeleteOptions::default(), at(0)), Step::MarkAndGo(_)));
+    }
+
+    #[test]
+    fn finalizers_say_what_becomes_of_dependents() {
+        let object = pod(json!({"metadata": {"name": "a", "finalizers": ["a/b", "orphan"]}}));
+        for (asked, want) in [
+            (None, vec!["a/b", "orphan"]),
+            (Some(Propagation::Background), vec!["a/b"]),
+            (Some(Propagation::Foreground), vec!["a/b", "foregroundDeletion"]),
+            (Some(Propagation::Orphan), vec!["a/b", "orphan"]),
+        ] {
+            assert_eq!(dependents_finalizers(&object, asked), want);
+        }
+    }
+}

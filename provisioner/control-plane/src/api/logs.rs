@@ -1,0 +1,108 @@
+//! Logs of a pod's container, asked of the agent of its node.
+
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+use kprov_schema::{FieldError, Object, Status};
+use serde_json::Value;
+
+use super::body::Body;
+use super::core::Core;
+use super::errors;
+use super::query::Query;
+use super::target::Target;
+use crate::client::node::LogOptions;
+
+/// Streams the log of a container of the pod.
+pub(crate) async fn logs(core: &Core, target: &Target, query: &Query) -> Result<Response<Body>, Status> {
+    let stored = core.store.get(&target.place()).ok_or_else(|| target.not_found())?;
+    let pod = stored.object.clone();
+    let options = options(query, &pod, core.world.clock.now())?;
+    let name = pod.text(&["spec", "nodeName"]).unwrap_or_default();
+    if name.is_empty() {
+        // Nothing runs yet, so nothing has been written.
+        return Ok(text(Body::whole(bytes::Bytes::new())));
+    }
+    let node = core
+        .node(name)
+        .ok_or_else(|| errors::internal(format!("the agent of node \"{name}\" is not connected to this API server")))?;
+    Ok(text(Body::stream(node.logs(pod.clone(), options).await?)))
+}
+
+fn text(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+fn options(query: &Query, pod: &Object, now: Timestamp) -> Result<LogOptions, Status> {
+    let mut wrong = Vec::new();
+    let tail = query.number("tailLines")?;
+    let limit = query.number("limitBytes")?;
+    let since = query.number("sinceSeconds")?;
+    let mut at_least = |field: &str, value: Option<i64>, least: i64, detail: &str| {
+        if let Some(value) = value.filter(|value| *value < least) {
+            wrong.push(FieldError::invalid(field, &value.into(), detail));
+        }
+    };
+    at_least("tailLines", tail, 0, "must be greater than or equal to 0");
+    at_least("limitBytes", limit, 1, "must be greater than 0");
+    at_least("sinceSeconds", since, 1, "must be greater than 0");
+    let time = query.get("sinceTime").filter(|text| !text.is_empty());
+    if time.is_some() && since.is_some() {
+        wrong.push(FieldError::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+    }
+    if !wrong.is_empty() {
+        return Err(errors::invalid_as("", "PodLogOptions", pod.name(), &wrong));
+    }
+    let since = match (time, since) {
+        (Some(text), _) => Some(text.parse().map_err(|error| errors::bad_request(format!("sinceTime: {error}")))?),
+        (None, Some(seconds)) => now.checked_sub(SignedDuration::from_secs(seconds)).ok(),
+        (None, None) => None,
+    };
+    let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    Ok(LogOptions {
+        container: container(query.get("container").unwrap_or_default(), pod)?,
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        timestamps: query.flag("timestamps"),
+        since,
+        tail_lines: count(tail),
+        limit_bytes: count(limit),
+    })
+}
+
+/// The container that is meant: the one named, or the pod's only one.
+fn container(named: &str, pod: &Object) -> Result<String, Status> {
+    let names = |list: &str| -> Vec<String> {
+        let containers = pod.at(&["spec", list]).and_then(Value::as_array);
+        let names = containers.into_iter().flatten().filter_map(|one| one["name"].as_str());
+        names.map(str::to_owned).collect()
+    };
+    let (main, init, debug) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    if !named.is_empty() {
+        let there = [&main, &init, &debug].into_iter().flatten().any(|one| one == named);
+        let refusal = || errors::bad_request(format!("container {named} is not valid for pod {}", pod.name()));
+        return there.then(|| named.to_owned()).ok_or_else(refusal);
+    }
+    if let [only] = main.as_slice()
+        && init.is_empty()
+        && debug.is_empty()
+    {
+        return Ok(only.clone());
+    }
+    if let Some(default) = pod.annotation("kubectl.kubernetes.io/default-container")
+        && main.iter().any(|one| one == default)
+    {
+        return Ok(default.to_owned());
+    }
+    let mut message =
+        format!("a container name must be specified for pod {}, choose one of: [{}]", pod.name(), main.join(" "));
+    if !init.is_empty() {
+        message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+    }
+    if !debug.is_empty() {
+        message.push_str(&format!(" or one of the ephemeral containers: [{}]", debug.join(" ")));
+    }
+    Err(errors::bad_request(message))
+}

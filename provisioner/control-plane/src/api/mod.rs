@@ -1,0 +1,172 @@
+//! The API server: every request goes path, authenticate, authorize, decode, admit, validate, commit, encode.
+//!
+//! Verbs are written once for all kinds (`verbs`); what a kind adds is a row of a table.
+
+mod actions;
+mod admission;
+mod authenticate;
+mod authorize;
+mod body;
+mod body_in;
+mod bootstrap;
+mod core;
+mod documents;
+mod encode;
+mod errors;
+mod handle;
+mod inprocess;
+mod lifecycle;
+mod logs;
+mod media;
+mod path;
+mod query;
+mod registry;
+mod serve;
+mod stream;
+mod subresource;
+mod target;
+mod tokens;
+mod user;
+mod verbs;
+mod write;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use kprov_schema::Status;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+pub use body::Body;
+pub use core::Config;
+pub use user::User;
+
+use crate::client::Client;
+use crate::client::node::NodeApi;
+use crate::pki::{Pki, PkiError};
+use crate::store::Store;
+use crate::world::World;
+use core::Core;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Keys or certificates can't be used.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// What every cluster has can't be made.
+    #[error("the cluster can't be prepared: {0}")]
+    Prepare(#[source] Status),
+}
+
+/// Port in the service `kubernetes` when the server listens nowhere.
+const UNHEARD_PORT: u16 = 6443;
+
+/// A running API server. Dropping it stops it; [`Server::shutdown`] waits for the end.
+pub struct Server {
+    core: Arc<Core>,
+    address: Option<SocketAddr>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a server over a store: makes what every cluster has, then answers.
+    pub async fn start(config: Config, world: World, store: Store, pki: Arc<Pki>) -> Result<Self, StartError> {
+        let listener = match config.listen {
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(listener.map_err(|source| StartError::Listen { address, source })?)
+            }
+            None => None,
+        };
+        let bound = listener.as_ref().map(TcpListener::local_addr).transpose();
+        let address = bound.map_err(|source| StartError::Listen { address: ([0, 0, 0, 0], 0).into(), source })?;
+        let tls = TlsAcceptor::from(Arc::new(pki.tls()?));
+        let core = Core::new(config, world, store, pki).map_err(StartError::Prepare)?;
+        let serving = core.clone();
+        let task = listener.map(|listener| tokio::spawn(serve::serve(serving, listener, tls)));
+        let server = Self { core, address, task };
+        let port = address.map_or(UNHEARD_PORT, |address| address.port());
+        bootstrap::bootstrap(&server.core, port).await.map_err(StartError::Prepare)?;
+        server.core.set_ready();
+        Ok(server)
+    }
+
+    /// Where it listens; `None` when in process alone.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The verbs as a user, without a socket.
+    #[must_use]
+    pub fn client(&self, user: User) -> Client {
+        Arc::new(inprocess::InProcess::new(self.core.clone(), user))
+    }
+
+    /// Answers one request as if it had come over a connection with `user`'s certificate.
+    pub async fn handle<B>(&self, request: Request<B>, user: Option<&User>) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        handle::handle(&self.core, request, user).await
+    }
+
+    /// Lets clients reach what a node's agent serves, such as logs.
+    pub fn attach_node(&self, name: impl Into<String>, node: Arc<dyn NodeApi>) {
+        self.core.attach_node(name.into(), node);
+    }
+
+    /// The node's agent is gone.
+    pub fn detach_node(&self, name: &str) {
+        self.core.detach_node(name);
+    }
+
+    /// The text of the administrator's kubeconfig; `None` when the server listens nowhere.
+    #[must_use]
+    pub fn kubeconfig(&self) -> Option<String> {
+        let address = self.address?;
+        let host = if address.ip().is_unspecified() {
+            SocketAddr::new(self.core.config.advertise, address.port())
+        } else {
+            address
+        };
+        Some(self.core.pki.kubeconfig(&self.core.config.name, &format!("https://{host}")))
+    }
+
+    /// Whether it answers with everything in place.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.core.is_ready()
+    }
+
+    /// Stops: watches end, open requests are answered, then connections close.
+    pub async fn shutdown(mut self) {
+        self.core.stop();
+        if let Some(task) = self.task.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the server's task broke");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.core.stop();
+    }
+}

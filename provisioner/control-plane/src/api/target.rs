@@ -1,0 +1,83 @@
+//! What a request is about, as the verbs see it.
+
+use std::sync::Arc;
+
+use kprov_schema::{Key, Kind, Status, Subresource};
+
+use super::errors;
+use super::query::ListOptions;
+use crate::store::{Prefix, StoreKey};
+
+/// A kind with an object of it, or a part of that object.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// The kind.
+    pub(crate) kind: Arc<Kind>,
+    /// The object; the name is empty for a collection, the namespace too when it spans all.
+    pub(crate) key: Key,
+    /// The part of the object.
+    pub(crate) part: Option<Subresource>,
+}
+
+impl Target {
+    /// Where the object is kept.
+    pub(crate) fn place(&self) -> StoreKey {
+        StoreKey::new(&self.kind.resource, &self.key)
+    }
+
+    /// Where the objects of the collection are kept; `only` narrows it to one name within its namespace.
+    pub(crate) fn places(&self, only: Option<&str>) -> Prefix {
+        let resource = &self.kind.resource;
+        let spans = self.kind.is_namespaced() && self.key.namespace.is_empty();
+        match only {
+            Some(name) if !spans && !name.is_empty() => {
+                Prefix::Object(StoreKey::new(resource, &Key::new(self.key.namespace.clone(), name)))
+            }
+            _ if self.key.namespace.is_empty() => Prefix::resource(resource),
+            _ => Prefix::namespace(resource, &self.key.namespace),
+        }
+    }
+
+    /// The same kind and namespace, another name.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        Self { key: Key::new(self.key.namespace.clone(), name), ..self.clone() }
+    }
+
+    /// That the object is not there.
+    pub(crate) fn not_found(&self) -> Status {
+        errors::not_found(&self.kind.resource, &self.key.name)
+    }
+}
+
+/// Which objects of a collection count.
+#[derive(Clone)]
+pub(crate) struct Selector {
+    kind: Arc<Kind>,
+    labels: kprov_schema::selector::Labels,
+    fields: kprov_schema::selector::Fields,
+}
+
+impl Selector {
+    /// Reads the selectors of a list or watch.
+    pub(crate) fn read(kind: &Arc<Kind>, options: &ListOptions) -> Result<Self, Status> {
+        let labels = kprov_schema::selector::Labels::parse(&options.labels).map_err(errors::bad_request)?;
+        let fields = kprov_schema::selector::Fields::parse_for(kind, &options.fields)?;
+        Ok(Self { kind: kind.clone(), labels, fields })
+    }
+
+    /// Whether it selects everything.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The only name that it can select.
+    pub(crate) fn only_name(&self) -> Option<&str> {
+        self.fields.exact("metadata.name")
+    }
+
+    /// Whether an object is selected.
+    pub(crate) fn selects(&self, object: &kprov_schema::Object) -> bool {
+        (self.labels.is_everything() || self.labels.match_object(object))
+            && (self.fields.is_everything() || self.fields.match_object(&self.kind, object))
+    }
+}

@@ -1,0 +1,102 @@
+//! Creates an object.
+
+use kprov_schema::kind::Write;
+use kprov_schema::{Object, Status, meta};
+
+use super::{Outcome, Written};
+use crate::api::admission::{self, Effects, Intent};
+use crate::api::core::Core;
+use crate::api::errors;
+use crate::api::query::WriteOptions;
+use crate::api::target::Target;
+use crate::api::user::User;
+use crate::api::write;
+use crate::store::{CommitError, Expect, Txn};
+
+/// How often a generated name is drawn before giving up.
+const DRAWS: usize = 8;
+/// Random characters behind a `generateName`, and how much of that is kept.
+const SUFFIX: usize = 5;
+const BASE_MAX: usize = 63 - SUFFIX;
+
+/// Creates `object` in the collection of `target`.
+pub(crate) async fn create(
+    core: &Core,
+    user: &User,
+    target: &Target,
+    mut object: Object,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    begin(core, target, &mut object)?;
+    let base = object.text(&["metadata", "generateName"]).unwrap_or_default().to_owned();
+    let draws = if object.name().is_empty() && !base.is_empty() { DRAWS } else { 1 };
+    let mut last = None;
+    for _ in 0..draws {
+        let mut object = object.clone();
+        if draws > 1 {
+            object.set(&["metadata", "name"], generate(core, &base).into());
+        }
+        match once(core, user, target, object, options).await {
+            Err(status) if draws > 1 && status.already_exists() => last = Some(status),
+            done => return done,
+        }
+    }
+    Err(last.unwrap_or_else(|| errors::internal("no name could be generated")))
+}
+
+fn generate(core: &Core, base: &str) -> String {
+    let base: String = base.chars().take(BASE_MAX).collect();
+    format!("{base}{}", core.world.suffix(SUFFIX))
+}
+
+/// What is asked of an object before anything else, with what the server says about it itself.
+fn begin(core: &Core, target: &Target, object: &mut Object) -> Result<(), Status> {
+    write::same_namespace(target, object)?;
+    if !object.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty() {
+        return Err(errors::plain(500, "resourceVersion should not be set on objects to be created"));
+    }
+    meta::clear_for_create(object);
+    object.remove(&["metadata", "managedFields"]);
+    object.remove(&["metadata", "resourceVersion"]);
+    object.set(&["metadata", "uid"], core.world.uuid().into());
+    object.set(&["metadata", "creationTimestamp"], errors::seconds(core.world.clock.now()));
+    Ok(())
+}
+
+async fn once(
+    core: &Core,
+    user: &User,
+    target: &Target,
+    mut object: Object,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    let kind = &target.kind;
+    let target = target.named(object.name());
+    let intent = Intent { core, user, target: &target, old: None, dry_run: options.dry_run };
+    let mut effects = Effects::default();
+    write::shape(kind, &mut object)?;
+    admission::admit(&intent, &mut object, &mut effects)?;
+    kind.prepare(&mut object, None, Write::Main).map_err(|why| write::unreadable(kind, &why))?;
+    write::check(kind, &object, None, Write::Main)?;
+    effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
+    admission::allocate(&intent, &mut object, &mut effects)?;
+    if options.dry_run {
+        if let Some(found) = core.store.get(&target.place()) {
+            return Err(errors::already_exists(&kind.resource, &target.key.name, found.object.is_deleting()));
+        }
+        return Ok(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings });
+    }
+    let committed = core.store.commit(Txn::put(target.place(), Expect::Absent, object)).await;
+    match committed {
+        Ok(mut done) => {
+            effects.keep();
+            let stored = done.stored.pop().flatten().ok_or_else(|| errors::internal("a put left nothing"))?;
+            Ok(Written { outcome: Outcome::Stored(stored), warnings: effects.warnings })
+        }
+        Err(CommitError::Conflict { found, .. }) => {
+            let deleting = found.is_some_and(|found| found.object.is_deleting());
+            Err(errors::already_exists(&kind.resource, &target.key.name, deleting))
+        }
+        Err(error) => Err(errors::uncommitted(&error)),
+    }
+}

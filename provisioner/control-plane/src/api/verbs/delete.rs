@@ -1,0 +1,102 @@
+//! Deletes an object, or begins to.
+
+use std::sync::Arc;
+
+use kprov_schema::{Kind, Object, Status};
+
+use crate::api::admission::{self, Intent};
+use crate::api::core::Core;
+use crate::api::errors;
+use crate::api::lifecycle::{self, Step};
+use crate::api::query::Deletion;
+use crate::api::target::Target;
+use crate::api::user::User;
+use crate::client::Preconditions;
+use crate::store::{CommitError, Expect, Stored, Txn};
+
+/// How often a deletion is tried again when the object changed in between.
+const TRIES: usize = 16;
+
+/// What a deletion did.
+pub(crate) enum Deleted {
+    /// The object is gone; its last state.
+    Gone(Arc<Object>),
+    /// The object stays for now.
+    Stays(Arc<Object>),
+}
+
+/// Deletes the object of `target`.
+pub(crate) async fn delete(core: &Core, user: &User, target: &Target, deletion: &Deletion) -> Result<Deleted, Status> {
+    for _ in 0..TRIES {
+        let old = core.store.get(&target.place()).ok_or_else(|| target.not_found())?;
+        let intent = Intent { core, user, target, old: Some(&old.object), dry_run: deletion.dry_run };
+        admission::admit_deletion(&intent)?;
+        meets(&target.kind, &old.object, &deletion.options.preconditions)?;
+        if let Some(done) = once(core, target, &old, deletion).await? {
+            return Ok(done);
+        }
+    }
+    Err(errors::modified(&target.kind.resource, &target.key.name))
+}
+
+/// One try; `None` when the object changed in between.
+async fn once(core: &Core, target: &Target, old: &Arc<Stored>, deletion: &Deletion) -> Result<Option<Deleted>, Status> {
+    let now = core.world.clock.now();
+    let (new, goes) = match lifecycle::step(&target.kind, &old.object, &deletion.options, now) {
+        Step::Wait => return Ok(Some(Deleted::Stays(old.object.clone()))),
+        Step::Go => return go(core, target, old, deletion.dry_run).await,
+        Step::Mark(new) => (new, false),
+        Step::MarkAndGo(new) => (new, true),
+    };
+    if deletion.dry_run {
+        let shown = Arc::new(new);
+        return Ok(Some(if goes { Deleted::Gone(shown) } else { Deleted::Stays(shown) }));
+    }
+    // An object that is marked so already need not be marked once more.
+    if new == *old.object {
+        return go(core, target, old, false).await;
+    }
+    match core.store.commit(Txn::put(target.place(), Expect::At(old.revision), new)).await {
+        Ok(mut done) => {
+            let marked = done.stored.pop().flatten().ok_or_else(|| errors::internal("a put left nothing"))?;
+            if goes { go(core, target, &marked, false).await } else { Ok(Some(Deleted::Stays(marked.object.clone()))) }
+        }
+        Err(CommitError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(errors::uncommitted(&error)),
+    }
+}
+
+async fn go(core: &Core, target: &Target, old: &Arc<Stored>, dry_run: bool) -> Result<Option<Deleted>, Status> {
+    if dry_run {
+        return Ok(Some(Deleted::Gone(old.object.clone())));
+    }
+    match core.store.commit(Txn::delete(target.place(), Expect::At(old.revision))).await {
+        Ok(done) => {
+            admission::release(core, &target.kind, &old.object);
+            let last = lifecycle::stamped(Object::clone(&old.object), done.revision);
+            Ok(Some(Deleted::Gone(last.into())))
+        }
+        Err(CommitError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(errors::uncommitted(&error)),
+    }
+}
+
+/// Whether the object is the one, in the state, that the client means.
+fn meets(kind: &Kind, object: &Object, preconditions: &Preconditions) -> Result<(), Status> {
+    let refuse = |message: String| Err(errors::conflict(&kind.resource, &kind.kind, object.name(), &message));
+    let uid = object.uid().0;
+    if let Some(wanted) = preconditions.uid.as_ref().filter(|wanted| **wanted != uid) {
+        return refuse(format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have \
+             been deleted and then recreated"
+        ));
+    }
+    let version = object.text(&["metadata", "resourceVersion"]).unwrap_or_default();
+    match &preconditions.resource_version {
+        Some(wanted) if wanted != version => refuse(format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \
+             ({version}). The object might have been modified"
+        )),
+        _ => Ok(()),
+    }
+}

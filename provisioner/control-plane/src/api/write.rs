@@ -1,0 +1,209 @@
+//! What every write has in common: shape, checks, commit with retries.
+
+use std::sync::Arc;
+
+use kprov_schema::kind::Write;
+use kprov_schema::{Kind, Object, Status, meta};
+use serde_json::{Value, json};
+
+use super::admission::{self, Effects, Intent};
+use super::core::Core;
+use super::errors;
+use super::lifecycle;
+use super::query::{self, WriteOptions};
+use super::target::Target;
+use super::user::User;
+use super::verbs::{Outcome, Written};
+use crate::store::{CommitError, Expect, Stored, Txn};
+
+/// How often a write that names no resourceVersion is tried again on what is there by then.
+const TRIES: usize = 16;
+
+/// The object does not decode into its kind.
+pub(crate) fn unreadable(kind: &Kind, why: &str) -> Status {
+    let (name, version) = (&kind.kind, kind.resource.api_version());
+    errors::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
+}
+
+/// Fills in defaults, then writes the object as Kubernetes does.
+pub(crate) fn shape(kind: &Kind, object: &mut Object) -> Result<(), Status> {
+    object.set(&["apiVersion"], kind.resource.api_version().into());
+    object.set(&["kind"], kind.kind.as_ref().into());
+    kind.fill_defaults(object).map_err(|why| unreadable(kind, &why))?;
+    kprov_schema::canonical::canonicalise(kind, object);
+    Ok(())
+}
+
+/// Everything that is wrong with an object, as one error.
+pub(crate) fn check(kind: &Kind, object: &Object, old: Option<&Object>, write: Write) -> Result<(), Status> {
+    let errors = kind.validate(object, old, write).map_err(|why| unreadable(kind, &why))?;
+    if errors.is_empty() { Ok(()) } else { Err(errors::invalid(kind, object.name(), &errors)) }
+}
+
+/// The namespace of an object is that of the path, or none is named.
+pub(crate) fn same_namespace(target: &Target, object: &mut Object) -> Result<(), Status> {
+    let wanted = target.key.namespace.as_str();
+    let given = object.namespace();
+    if !given.is_empty() && given != wanted && target.kind.is_namespaced() {
+        return Err(errors::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    if given.is_empty() && !wanted.is_empty() {
+        object.set(&["metadata", "namespace"], wanted.into());
+    }
+    Ok(())
+}
+
+/// The name of an object is that of the path, or none is given.
+pub(crate) fn same_name(target: &Target, object: &mut Object) -> Result<(), Status> {
+    let wanted = target.key.name.as_str();
+    let given = object.name();
+    if given.is_empty() {
+        object.set(&["metadata", "name"], wanted.into());
+    } else if given != wanted {
+        return Err(errors::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({wanted})"
+        )));
+    }
+    Ok(())
+}
+
+/// A new state of an object, with advice that came up on the way.
+pub(crate) struct Proposal {
+    /// The object as it shall be.
+    pub(crate) object: Object,
+    /// Advice.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Changes the object of `target` into what `propose` makes of it.
+///
+/// `propose` is called again when the object changed in between, unless what it proposed names a resourceVersion.
+pub(crate) async fn modify(
+    core: &Core,
+    user: &User,
+    target: &Target,
+    door: Write,
+    options: &WriteOptions,
+    mut propose: impl FnMut(&Arc<Stored>) -> Result<Proposal, Status>,
+) -> Result<Written, Status> {
+    for _ in 0..TRIES {
+        let old = core.store.get(&target.place()).ok_or_else(|| target.not_found())?;
+        let proposal = propose(&old)?;
+        let named = !proposal.object.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty();
+        if let Some(written) = once(core, user, target, door, options, &old, proposal).await? {
+            return Ok(written);
+        }
+        if named {
+            break;
+        }
+    }
+    Err(errors::modified(&target.kind.resource, &target.key.name))
+}
+
+/// One try; `None` when the object changed in between.
+async fn once(
+    core: &Core,
+    user: &User,
+    target: &Target,
+    door: Write,
+    options: &WriteOptions,
+    old: &Arc<Stored>,
+    proposal: Proposal,
+) -> Result<Option<Written>, Status> {
+    let kind = &target.kind;
+    let Proposal { mut object, warnings } = proposal;
+    let mut effects = Effects::with(warnings);
+    let intent = Intent { core, user, target, old: Some(&old.object), dry_run: options.dry_run };
+    same_life(target, &mut object, old)?;
+    shape(kind, &mut object)?;
+    if door == Write::Main {
+        admission::admit(&intent, &mut object, &mut effects)?;
+    }
+    meta::keep_on_update(&mut object, &old.object);
+    kind.prepare(&mut object, Some(&old.object), door).map_err(|why| unreadable(kind, &why))?;
+    check(kind, &object, Some(&old.object), door)?;
+    let advice = kind.warnings(&object, Some(&old.object)).map_err(|why| unreadable(kind, &why))?;
+    effects.warnings.extend(advice);
+    if door == Write::Main {
+        admission::allocate(&intent, &mut object, &mut effects)?;
+    }
+    object.set(&["metadata", "resourceVersion"], old.revision.to_string().into());
+    if object == *old.object {
+        return Ok(Some(Written { outcome: Outcome::Stored(old.clone()), warnings: effects.warnings }));
+    }
+    if options.dry_run {
+        return Ok(Some(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings }));
+    }
+    commit(core, target, old, object, effects).await
+}
+
+async fn commit(
+    core: &Core,
+    target: &Target,
+    old: &Arc<Stored>,
+    object: Object,
+    mut effects: Effects,
+) -> Result<Option<Written>, Status> {
+    let expect = Expect::At(old.revision);
+    let goes = lifecycle::is_finished(&target.kind, &object);
+    let shown = goes.then(|| Arc::new(object.clone()));
+    let txn = if goes { Txn::delete(target.place(), expect) } else { Txn::put(target.place(), expect, object) };
+    match core.store.commit(txn).await {
+        Ok(mut done) => {
+            effects.keep();
+            let warnings = std::mem::take(&mut effects.warnings);
+            if let Some(shown) = shown {
+                admission::release(core, &target.kind, &old.object);
+                return Ok(Some(Written { outcome: Outcome::Shown(shown), warnings }));
+            }
+            let stored = done.stored.pop().flatten().ok_or_else(|| errors::internal("a put left nothing"))?;
+            Ok(Some(Written { outcome: Outcome::Stored(stored), warnings }))
+        }
+        Err(CommitError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(errors::uncommitted(&error)),
+    }
+}
+
+/// What the client names of the object's identity must be what is there.
+fn same_life(target: &Target, object: &mut Object, old: &Arc<Stored>) -> Result<(), Status> {
+    let resource = &target.kind.resource;
+    let name = &target.key.name;
+    let uid = object.uid();
+    if !uid.0.is_empty() && uid != old.object.uid() {
+        let (namespace, plural) = (&target.key.namespace, &resource.plural);
+        let place = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+        let message = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{plural}/{place}, ResourceVersion: 0, \
+             AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            old.object.uid()
+        );
+        return Err(errors::conflict(resource, &resource.plural, name, &message));
+    }
+    let given = object.text(&["metadata", "resourceVersion"]).unwrap_or_default();
+    if query::revision(given)?.is_some_and(|revision| revision.0 != 0 && revision != old.revision) {
+        return Err(errors::modified(resource, name));
+    }
+    object.remove(&["metadata", "managedFields"]);
+    Ok(())
+}
+
+/// `metadata.finalizers` as a list of texts.
+pub(crate) fn finalizers(object: &Object) -> Vec<String> {
+    object.finalizers().map(str::to_owned).collect()
+}
+
+/// Sets `metadata.finalizers`; an empty list is left out.
+pub(crate) fn set_finalizers(object: &mut Object, finalizers: &[String]) {
+    if finalizers.is_empty() {
+        object.remove(&["metadata", "finalizers"]);
+    } else {
+        object.set(&["metadata", "finalizers"], json!(finalizers));
+    }
+}
+
+/// Whether a list at a path is absent or empty.
+pub(crate) fn is_empty_list(object: &Object, path: &[&str]) -> bool {
+    object.at(path).and_then(Value::as_array).is_none_or(Vec::is_empty)
+}
