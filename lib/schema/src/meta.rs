@@ -363,6 +363,22 @@ pub fn clear_for_create(object: &mut Object) {
     }
 }
 
+/// The letters and digits of which the endings of generated names are made.
+pub const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// How many of them an ending has.
+pub const NAME_ENDING: usize = 5;
+
+/// Names a new object that has a `generateName` only; `ending` is made of [`NAME_ALPHABET`] at random.
+pub fn generate_name(object: &mut Object, ending: &str) {
+    const MAX: usize = 63;
+    let base = object.text(&["metadata", "generateName"]).unwrap_or_default();
+    if base.is_empty() || !object.name().is_empty() {
+        return;
+    }
+    let kept: String = base.chars().take(MAX - NAME_ENDING).collect();
+    object.set(&["metadata", "name"], Value::from(format!("{kept}{ending}")));
+}
+
 /// Puts back what an update may not change, before the kind's own preparation.
 ///
 /// A uid that the client sends stays, so that another one is noticed; so does its resourceVersion.

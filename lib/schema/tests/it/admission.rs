@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 /// Completes an object as the server would, with made-up addresses and ports; the list tells why it can't.
 pub(crate) fn admit(kind: &Kind, object: &mut Object, old: Option<&Object>) -> Vec<FieldError> {
+    if kind.kind == "Node" && old.is_none() {
+        taint(object);
+    }
     if kind.kind != "Service" {
         return Vec::new();
     }
@@ -30,10 +33,11 @@ fn allocate(service: &mut Object) {
     let wanted = kind == "NodePort"
         || (balanced && service.at(&["spec", "allocateLoadBalancerNodePorts"]) != Some(&Value::Bool(false)));
     let mut ports = service.at(&["spec", "ports"]).cloned().unwrap_or_default();
-    for (index, port) in ports.as_array_mut().into_iter().flatten().enumerate().filter(|_| wanted) {
-        if port.get("nodePort").and_then(Value::as_i64).unwrap_or_default() == 0 {
-            port["nodePort"] = json!(30500 + index);
-        }
+    let given = |port: &Value| port["nodePort"].as_i64().filter(|port| *port != 0);
+    let used: Vec<i64> = ports.as_array().into_iter().flatten().filter_map(given).collect();
+    let mut free = (30_500..).filter(|port| !used.contains(port));
+    for port in ports.as_array_mut().into_iter().flatten().filter(|port| wanted && given(port).is_none()) {
+        port["nodePort"] = json!(free.next());
     }
     if wanted && !ports.is_null() {
         service.set(&["spec", "ports"], ports);
@@ -42,4 +46,11 @@ fn allocate(service: &mut Object) {
     if balanced && local && service.at(&["spec", "healthCheckNodePort"]).is_none() {
         service.set(&["spec", "healthCheckNodePort"], json!(30600));
     }
+}
+
+/// Keeps pods away from a new node until it is ready.
+fn taint(node: &mut Object) {
+    let mut taints = node.at(&["spec", "taints"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    taints.push(json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}));
+    node.set(&["spec", "taints"], json!(taints));
 }

@@ -9,3 +9,4 @@ mod patch;
 mod recordings;
 mod replay;
 mod structure;
+mod table;

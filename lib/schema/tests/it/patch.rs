@@ -114,7 +114,9 @@ fn patches_end_as_upstream_ends_them() {
         let key = path_and_name(&first.path, &first.body);
         let Some((body, answer)) = created.get(&key) else { continue };
         let Some(served) = served(&first.path) else { continue };
-        if first.method != "POST" || *body != first.body {
+        // Their recorded answers hide times, addresses and ports: they are replayed from creation on in `replay`.
+        let hidden = ["Service", "Event"].contains(&served.kind);
+        if first.method != "POST" || *body != first.body || hidden {
             continue;
         }
         let target = Target::published(served.group, served.version, served.kind).unwrap();

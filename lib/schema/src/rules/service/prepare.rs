@@ -12,7 +12,9 @@ pub(super) fn prepare(service: &mut Service, old: Option<&Service>, write: Write
     let Some(old) = old else {
         service.status =
             Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus::default()), ..ServiceStatus::default() });
-        mirror_address(service.spec.get_or_insert_default());
+        let spec = service.spec.get_or_insert_default();
+        mirror_address(spec);
+        drop_policy(spec);
         return;
     };
     if write == Write::Status {
@@ -24,10 +26,18 @@ pub(super) fn prepare(service: &mut Service, old: Option<&Service>, write: Write
     keep_allocated(spec, before);
     follow_address(spec, before);
     drop_unused(spec, before);
+    drop_policy(spec);
     if text(&spec.type_) != "LoadBalancer"
         && let Some(status) = &mut service.status
     {
         status.load_balancer = Some(LoadBalancerStatus::default());
+    }
+}
+
+/// A name has no traffic of its own to direct; a value that is no policy stays, to be complained about.
+fn drop_policy(spec: &mut ServiceSpec) {
+    if !has_address(spec) && matches!(text(&spec.internal_traffic_policy), "Cluster" | "Local") {
+        spec.internal_traffic_policy = None;
     }
 }
 
