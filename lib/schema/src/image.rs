@@ -42,7 +42,9 @@ fn is_name(name: &str) -> bool {
         Some((first, rest)) if is_domain_part(first) => (Some(first), rest),
         _ => (None, name),
     };
-    !path.is_empty() && name.len() <= 255 && domain.is_none_or(is_domain) && path.split('/').all(is_component)
+    // The default registry keeps names of one part below `library/`, which counts.
+    let length = path.len() + if domain.is_none() && !path.contains('/') { "library/".len() } else { 0 };
+    !path.is_empty() && length <= 255 && domain.is_none_or(is_domain) && path.split('/').all(is_component)
 }
 
 /// Whether the first part of a name is a registry's address and no part of the path.

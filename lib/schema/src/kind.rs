@@ -89,6 +89,10 @@ pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static 
     const STORED_AS: Option<StoredAs> = None;
     /// The `Warning` that every call gets, for a kind that is on its way out.
     const DEPRECATED: Option<&'static str> = None;
+    /// Notes what stands in the object though it is empty, where the typed struct can't tell that from nothing.
+    fn note_empty(&mut self, object: &Object) {
+        let _ = object;
+    }
     /// Fills in what the client left out. Idempotent.
     fn fill_defaults(&mut self) {}
     /// Before validation: drops what clients may not set, keeps status, raises the generation.
@@ -189,6 +193,12 @@ fn carry(object: &mut Map<String, Value>, before: &Map<String, Value>, after: &M
             (Some(Value::Object(old)), Some(Value::Object(inner))) if new.is_object() => {
                 carry(inner, old, new.as_object().expect("checked to be a map"));
             }
+            // What is absent stays absent but for what changed: a required field would appear, empty, with the rest.
+            (Some(Value::Object(old)), None) if new.is_object() => {
+                let mut made = Map::new();
+                carry(&mut made, old, new.as_object().expect("checked to be a map"));
+                object.insert(key.clone(), Value::Object(made));
+            }
             (Some(Value::Array(old)), Some(Value::Array(items))) if same_length(new, old, items) => {
                 let news = new.as_array().expect("same_length checked that it is a list");
                 for ((item, old), new) in items.iter_mut().zip(old).zip(news) {
@@ -225,8 +235,14 @@ fn written<T: Serialize>(typed: &T) -> Result<Map<String, Value>, String> {
     }
 }
 
-fn change<T: Rules>(object: &mut Object, change: impl FnOnce(&mut T) -> Result<(), String>) -> Result<(), String> {
+fn read<T: Rules>(object: &Object) -> Result<T, String> {
     let mut typed: T = parse(object)?;
+    typed.note_empty(object);
+    Ok(typed)
+}
+
+fn change<T: Rules>(object: &mut Object, change: impl FnOnce(&mut T) -> Result<(), String>) -> Result<(), String> {
+    let mut typed: T = read(object)?;
     let before = written(&typed)?;
     change(&mut typed)?;
     let after = written(&typed)?;
@@ -249,7 +265,7 @@ impl<T: Rules> Behaviour for Typing<T> {
     }
 
     fn prepare(&self, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), String> {
-        let old = old.map(parse::<T>).transpose()?;
+        let old = old.map(read::<T>).transpose()?;
         change::<T>(object, |typed| {
             typed.prepare(old.as_ref(), write);
             Ok(())
@@ -257,13 +273,13 @@ impl<T: Rules> Behaviour for Typing<T> {
     }
 
     fn validate(&self, object: &Object, old: Option<&Object>, write: Write) -> Result<Vec<FieldError>, String> {
-        let old = old.map(parse::<T>).transpose()?;
-        Ok(parse::<T>(object)?.validate(old.as_ref(), write))
+        let old = old.map(read::<T>).transpose()?;
+        Ok(read::<T>(object)?.validate(old.as_ref(), write))
     }
 
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Result<Vec<String>, String> {
-        let old = old.map(parse::<T>).transpose()?;
-        Ok(parse::<T>(object)?.warnings(old.as_ref()))
+        let old = old.map(read::<T>).transpose()?;
+        Ok(read::<T>(object)?.warnings(old.as_ref()))
     }
 
     fn columns(&self) -> Vec<ColumnHead> {
@@ -280,7 +296,7 @@ impl<T: Rules> Behaviour for Typing<T> {
     }
 
     fn row(&self, object: &Object, now: Timestamp) -> Result<Vec<Value>, String> {
-        let typed: T = parse(object)?;
+        let typed: T = read(object)?;
         Ok(T::COLUMNS.iter().map(|column| (column.cell)(&typed, now)).collect())
     }
 
@@ -290,7 +306,7 @@ impl<T: Rules> Behaviour for Typing<T> {
 
     fn field(&self, object: &Object, field: &str) -> Option<String> {
         let one = T::SELECTABLE.iter().find(|one| one.field == field)?;
-        parse::<T>(object).ok().map(|typed| (one.value)(&typed))
+        read::<T>(object).ok().map(|typed| (one.value)(&typed))
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::check::{Errors, Path, list, text};
 use super::pod::validate;
 use crate::names;
+use crate::object::Object;
 use crate::selector::{self, Labels};
 use crate::status::shown;
 
@@ -24,6 +25,13 @@ pub(crate) fn written_selector(selector: &LabelSelector) -> String {
         fields.push(format!("\"matchExpressions\":{}", shown(&json!(selector.match_expressions))));
     }
     format!("{{{}}}", fields.join(","))
+}
+
+/// Tells a selector that selects everything from one that is not there: only the first has labels, though none.
+pub(crate) fn note_empty_selector(selector: &mut LabelSelector, object: &Object) {
+    if object.at(&["spec", "selector"]).is_some_and(Value::is_object) {
+        selector.match_labels.get_or_insert_default();
+    }
 }
 
 /// Checks the selector of a workload; says what it selects, unless that can't be said.
@@ -54,9 +62,12 @@ pub(crate) fn workload_selector(
 
 /// A selector may not change.
 pub(crate) fn same_selector(errors: &mut Errors, at: &Path<'_>, new: &LabelSelector, old: &LabelSelector) {
-    if !super::pod::same(new, old) {
-        errors.invalid_written(at, &written_selector(new), "field is immutable");
+    if super::pod::same(new, old) {
+        return;
     }
+    let absent = new.match_labels.is_none() && new.match_expressions.is_none();
+    let written = if absent { "null".to_owned() } else { written_selector(new) };
+    errors.invalid_written(at, &written, "field is immutable");
 }
 
 /// Checks that a template makes pods that its workload selects.

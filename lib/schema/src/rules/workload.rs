@@ -13,6 +13,7 @@ use super::check::{Errors, Path};
 use super::pod::{defaults, same, set_generation, warnings};
 use super::scale;
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
+use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
 use crate::table;
 
@@ -50,6 +51,10 @@ impl Rules for Deployment {
             |it, _| table::selector(&it.spec.selector).unwrap_or_else(|| "<invalid>".to_owned()).into(),
         ),
     ];
+
+    fn note_empty(&mut self, object: &Object) {
+        scale::note_empty_selector(&mut self.spec.selector, object);
+    }
 
     fn fill_defaults(&mut self) {
         let spec = &mut self.spec;
@@ -148,6 +153,10 @@ impl Rules for ReplicaSet {
         field: "status.replicas",
         value: |it| it.status.as_ref().map_or(0, |status| status.replicas).to_string(),
     }];
+
+    fn note_empty(&mut self, object: &Object) {
+        scale::note_empty_selector(&mut self.spec.selector, object);
+    }
 
     fn fill_defaults(&mut self) {
         let spec = &mut self.spec;

@@ -99,6 +99,8 @@ const SELECTABLE: &[Selectable<Pod>] = &[
     },
     Selectable { field: "status.phase", value: |pod| of_status(pod, |status| status.phase.clone()) },
     Selectable { field: "status.podIP", value: |pod| of_status(pod, |status| status.pod_ip.clone()) },
+    // Upstream knows the label but no value for it.
+    Selectable { field: "status.podIPs", value: |_| String::new() },
     Selectable {
         field: "status.nominatedNodeName",
         value: |pod| of_status(pod, |status| status.nominated_node_name.clone()),
