@@ -17,7 +17,7 @@ mod reader;
 mod scalar;
 
 use reader::{Complaint, Reading};
-pub(crate) use scalar::go_duration;
+pub(crate) use scalar::{double, go_duration};
 
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

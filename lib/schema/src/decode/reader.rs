@@ -154,6 +154,10 @@ impl<'a> Seed<'a> {
         let fits = match self.node.shape {
             Shape::Int32 | Shape::IntOrText => number.as_i64().is_some_and(|whole| i32::try_from(whole).is_ok()),
             Shape::Int64 => number.as_i64().is_some(),
+            Shape::Double if !self.custom => {
+                let canonical = number.as_f64().and_then(scalar::double);
+                return canonical.map(Value::Number).ok_or_else(|| self.mismatch("number"));
+            }
             Shape::Double | Shape::Any => true,
             Shape::Quantity => return self.scalar(scalar::amount, &number.to_string()),
             _ => return self.misfit("number", number),

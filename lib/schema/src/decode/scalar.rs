@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
+use serde_json::Number;
 
 use crate::quantity;
 
@@ -61,6 +62,15 @@ fn written(format: &str, instant: Timestamp) -> Result<String, String> {
 /// An amount in its canonical form.
 pub(super) fn amount(text: &str) -> Result<String, String> {
     quantity::canonical(text.trim()).map_err(|error| error.to_string())
+}
+
+/// A number as Go writes it: a whole one without a fraction. `None` for what JSON has no number for.
+pub(crate) fn double(value: f64) -> Option<Number> {
+    // Whole numbers up to here are exact in both forms.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[allow(clippy::cast_possible_truncation, reason = "whole and within the exact range")]
+    let whole = || Number::from(value as i64);
+    if value.fract() == 0.0 && value.abs() <= EXACT { Some(whole()) } else { Number::from_f64(value) }
 }
 
 /// Base64 in its canonical form; line breaks inside are passed over.

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::wire::{Datum, Reader, text};
 use super::{drop_unset, message_into};
@@ -80,7 +80,7 @@ fn single(shape: &Shape, datum: &Datum<'_>) -> Result<Value, String> {
         Shape::Bool => Value::from(datum.whole()? != 0),
         Shape::Int32 | Shape::Int64 => Value::from(datum.whole()?),
         Shape::Double => match datum {
-            Datum::Fixed64(bits) => Number::from_f64(f64::from_bits(*bits)).map_or(Value::Null, Value::Number),
+            Datum::Fixed64(bits) => crate::decode::double(f64::from_bits(*bits)).map_or(Value::Null, Value::Number),
             other => return Err(format!("a number of 64 bits is expected, not {other:?}")),
         },
         Shape::Bytes => Value::from(STANDARD.encode(datum.bytes()?)),

@@ -6,6 +6,7 @@ mod admission;
 mod compare;
 mod discovery;
 mod patch;
+mod protobuf;
 mod recordings;
 mod replay;
 mod structure;

@@ -8,7 +8,7 @@ use kprov_schema::patch::{self, Format};
 use kprov_schema::{KINDS, Kind, Object, Status, canonical};
 use serde_json::{Value, json};
 
-use crate::recordings::{Step, scenarios, served, steps};
+use crate::recordings::{Step, difference, scenarios, served, steps};
 
 fn path_and_name(path: &str, body: &Value) -> (String, String) {
     let path = path.split('?').next().unwrap_or_default();
@@ -82,21 +82,6 @@ fn timed(object: &Value) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn difference(a: &Value, b: &Value, at: String) -> String {
-    match (a, b) {
-        (Value::Object(x), Value::Object(y)) => {
-            let key = x.keys().chain(y.keys()).find(|key| x.get(*key) != y.get(*key));
-            let key = key.expect("maps that differ differ in a field");
-            difference(x.get(key).unwrap_or(&Value::Null), y.get(key).unwrap_or(&Value::Null), format!("{at}.{key}"))
-        }
-        (Value::Array(x), Value::Array(y)) if x.len() == y.len() => {
-            let index = x.iter().zip(y).position(|(a, b)| a != b).expect("lists that differ differ in an item");
-            difference(&x[index], &y[index], format!("{at}[{index}]"))
-        }
-        _ => format!("{at} is {:.200}, want {:.200}", a.to_string(), b.to_string()),
-    }
-}
-
 fn is_about_the_patch(status: &Value) -> bool {
     let message = status["message"].as_str().unwrap_or_default();
     message.contains("decoding patch")
@@ -143,8 +128,7 @@ fn patches_end_as_upstream_ends_them() {
             if !agreed {
                 wrong.push(match got {
                     Ok(object) if step.code == 200 => {
-                        let at =
-                            difference(&decided(&Value::from(object)), &timed(&decided(&step.answer)), String::new());
+                        let at = difference(&decided(&Value::from(object)), &timed(&decided(&step.answer)), "");
                         format!("{} {:?} {}: {at}", step.scenario, target.kind, step.media)
                     }
                     got => format!(

@@ -83,3 +83,19 @@ pub(crate) fn served(path: &str) -> Option<&'static Served> {
     };
     schema().resource(&resource)
 }
+
+/// The first place where two values differ, with what stands there.
+pub(crate) fn difference(a: &Value, b: &Value, at: &str) -> String {
+    match (a, b) {
+        (Value::Object(x), Value::Object(y)) => {
+            let key = x.keys().chain(y.keys()).find(|key| x.get(*key) != y.get(*key));
+            let key = key.expect("maps that differ differ in a field");
+            difference(x.get(key).unwrap_or(&Value::Null), y.get(key).unwrap_or(&Value::Null), &format!("{at}.{key}"))
+        }
+        (Value::Array(x), Value::Array(y)) if x.len() == y.len() => {
+            let index = x.iter().zip(y).position(|(a, b)| a != b).expect("lists that differ differ in an item");
+            difference(&x[index], &y[index], &format!("{at}[{index}]"))
+        }
+        _ => format!("{at} is {:.200}, want {:.200}", a.to_string(), b.to_string()),
+    }
+}
