@@ -61,12 +61,41 @@ pub struct Column<T: 'static> {
     pub cell: fn(&T, Timestamp) -> Value,
 }
 
-/// A field that a field selector may name.
-pub struct Selectable<T: 'static> {
+/// A field that a field selector may name. It is read without parsing the object: watches ask for it all the time.
+pub struct Selectable {
     /// Path, such as `spec.nodeName`.
     pub field: &'static str,
     /// The object's value there; empty when unset.
-    pub value: fn(&T) -> String,
+    pub value: fn(&Object, &str) -> String,
+}
+
+impl Selectable {
+    /// The text at the path of the field's own name.
+    #[must_use]
+    pub const fn text(field: &'static str) -> Self {
+        Self { field, value: |object, field| at_path(object, field).and_then(Value::as_str).unwrap_or_default().into() }
+    }
+
+    /// The truth at the path of the field's own name; `false` when unset.
+    #[must_use]
+    pub const fn truth(field: &'static str) -> Self {
+        Self { field, value: |object, field| (at_path(object, field) == Some(&Value::Bool(true))).to_string() }
+    }
+
+    /// The whole number at the path of the field's own name; `0` when unset.
+    #[must_use]
+    pub const fn number(field: &'static str) -> Self {
+        Self {
+            field,
+            value: |object, field| at_path(object, field).and_then(Value::as_i64).unwrap_or_default().to_string(),
+        }
+    }
+}
+
+fn at_path<'a>(object: &'a Object, path: &str) -> Option<&'a Value> {
+    let mut fields = path.split('.');
+    let first = object.map().get(fields.next()?)?;
+    fields.try_fold(first, |value, field| value.get(field))
 }
 
 /// Behaviour of a kind over its typed struct. Every method is pure.
@@ -80,7 +109,7 @@ pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static 
     /// What `kubectl get` prints.
     const COLUMNS: &'static [Column<Self>];
     /// Fields for selectors, beside `metadata.name` and `metadata.namespace`.
-    const SELECTABLE: &'static [Selectable<Self>] = &[];
+    const SELECTABLE: &'static [Selectable] = &[];
     /// What is said of a field that selectors may not name, where upstream has words of its own for the kind.
     const UNKNOWN_FIELD: Option<fn(&str) -> String> = None;
     /// How its metadata is judged.
@@ -306,7 +335,7 @@ impl<T: Rules> Behaviour for Typing<T> {
 
     fn field(&self, object: &Object, field: &str) -> Option<String> {
         let one = T::SELECTABLE.iter().find(|one| one.field == field)?;
-        read::<T>(object).ok().map(|typed| (one.value)(&typed))
+        Some((one.value)(object, field))
     }
 }
 
@@ -405,6 +434,19 @@ impl Kind {
     #[must_use]
     pub fn is_namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
+    }
+
+    /// Drops what clients may not set, keeps what they may not change, raises the generation.
+    ///
+    /// An update that names no version takes that of the object it replaces, where the kind allows that.
+    /// `Err` means that the object does not decode into the kind; its text names the field.
+    pub fn prepare(&self, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), String> {
+        const VERSION: &[&str] = &["metadata", "resourceVersion"];
+        let old_version = old.filter(|_| self.meta.unconditional).and_then(|old| old.text(VERSION));
+        if let Some(version) = old_version.filter(|_| object.text(VERSION).unwrap_or_default().is_empty()) {
+            object.set(VERSION, version.into());
+        }
+        self.behaviour.prepare(object, old, write)
     }
 
     /// Everything wrong with an object, metadata included, in upstream's order.

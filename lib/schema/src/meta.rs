@@ -26,6 +26,8 @@ pub struct MetaRules {
     pub on_update: Repeats,
     /// Whether finalizers must be standard ones or have a domain.
     pub finalizers: bool,
+    /// Whether an update may leave out the version that it replaces.
+    pub unconditional: bool,
 }
 
 /// What of metadata a kind's own update checks look at once more; upstream lists a mistake as often as it finds it.
@@ -43,8 +45,13 @@ pub enum Repeats {
 
 impl MetaRules {
     /// The rules of most kinds: names are DNS subdomains, updates look at the rules of an update again.
-    pub const COMMON: Self =
-        Self { name: NameRule::Subdomain, on_create: true, on_update: Repeats::Update, finalizers: true };
+    pub const COMMON: Self = Self {
+        name: NameRule::Subdomain,
+        on_create: true,
+        on_update: Repeats::Update,
+        finalizers: true,
+        unconditional: true,
+    };
 
     /// The same with another rule for names.
     #[must_use]

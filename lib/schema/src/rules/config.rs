@@ -73,8 +73,7 @@ impl Rules for Secret {
         table::text("Data", SECRET_DATA, |it, _| it.data.iter().flatten().count().into()),
         table::age(),
     ];
-    const SELECTABLE: &'static [Selectable<Self>] =
-        &[Selectable { field: "type", value: |it| text(&it.type_).to_owned() }];
+    const SELECTABLE: &'static [Selectable] = &[Selectable::text("type")];
 
     fn fill_defaults(&mut self) {
         if let Some(texts) = self.string_data.take() {

@@ -53,28 +53,23 @@ macro_rules! columns {
     };
 }
 
-/// A field for selectors that is a text of the event itself or of the object that it is about.
-macro_rules! selectable {
-    ($($field:literal: $value:expr),* $(,)?) => { &[$(Selectable { field: $field, value: $value }),*] };
-}
-
 impl Rules for Event {
     const SHORT: &'static [&'static str] = &["ev"];
     const META: MetaRules = MetaRules { on_create: false, on_update: Repeats::Nothing, ..MetaRules::COMMON };
     const COLUMNS: &'static [Column<Self>] = columns!(Clone::clone);
-    const SELECTABLE: &'static [Selectable<Self>] = selectable! {
-        "involvedObject.apiVersion": |it| text(&it.involved_object.api_version).to_owned(),
-        "involvedObject.fieldPath": |it| text(&it.involved_object.field_path).to_owned(),
-        "involvedObject.kind": |it| text(&it.involved_object.kind).to_owned(),
-        "involvedObject.name": |it| text(&it.involved_object.name).to_owned(),
-        "involvedObject.namespace": |it| text(&it.involved_object.namespace).to_owned(),
-        "involvedObject.resourceVersion": |it| text(&it.involved_object.resource_version).to_owned(),
-        "involvedObject.uid": |it| text(&it.involved_object.uid).to_owned(),
-        "reason": |it| text(&it.reason).to_owned(),
-        "reportingComponent": |it| text(&it.reporting_component).to_owned(),
-        "source": |it| component(it).to_owned(),
-        "type": |it| text(&it.type_).to_owned(),
-    };
+    const SELECTABLE: &'static [Selectable] = &[
+        Selectable::text("involvedObject.apiVersion"),
+        Selectable::text("involvedObject.fieldPath"),
+        Selectable::text("involvedObject.kind"),
+        Selectable::text("involvedObject.name"),
+        Selectable::text("involvedObject.namespace"),
+        Selectable::text("involvedObject.resourceVersion"),
+        Selectable::text("involvedObject.uid"),
+        Selectable::text("reason"),
+        Selectable::text("reportingComponent"),
+        Selectable { field: "source", value: |object, _| reporter(object) },
+        Selectable::text("type"),
+    ];
 
     fn validate(&self, _: Option<&Self>, _: Write) -> Vec<FieldError> {
         common(self, "reportingComponent")
@@ -87,18 +82,18 @@ impl Rules for v1::Event {
     const STORED_AS: Option<StoredAs> =
         Some(StoredAs { resource: Resource::of::<Event>(), write: to_stored, read: from_stored });
     const COLUMNS: &'static [Column<Self>] = columns!(core);
-    const SELECTABLE: &'static [Selectable<Self>] = selectable! {
-        "reason": |it| text(&it.reason).to_owned(),
-        "regarding.apiVersion": |it| text(&regarding(it).api_version).to_owned(),
-        "regarding.fieldPath": |it| text(&regarding(it).field_path).to_owned(),
-        "regarding.kind": |it| text(&regarding(it).kind).to_owned(),
-        "regarding.name": |it| text(&regarding(it).name).to_owned(),
-        "regarding.namespace": |it| text(&regarding(it).namespace).to_owned(),
-        "regarding.resourceVersion": |it| text(&regarding(it).resource_version).to_owned(),
-        "regarding.uid": |it| text(&regarding(it).uid).to_owned(),
-        "reportingController": |it| text(&it.reporting_controller).to_owned(),
-        "type": |it| text(&it.type_).to_owned(),
-    };
+    const SELECTABLE: &'static [Selectable] = &[
+        Selectable::text("reason"),
+        Selectable::text("regarding.apiVersion"),
+        Selectable::text("regarding.fieldPath"),
+        Selectable::text("regarding.kind"),
+        Selectable::text("regarding.name"),
+        Selectable::text("regarding.namespace"),
+        Selectable::text("regarding.resourceVersion"),
+        Selectable::text("regarding.uid"),
+        Selectable::text("reportingController"),
+        Selectable::text("type"),
+    ];
 
     fn validate(&self, old: Option<&Self>, _: Write) -> Vec<FieldError> {
         let event = core(self);
@@ -178,6 +173,12 @@ fn core(event: &v1::Event) -> Event {
 
 fn regarding(event: &v1::Event) -> ObjectReference {
     event.regarding.clone().unwrap_or_default()
+}
+
+/// Who reported a stored event.
+fn reporter(object: &Object) -> String {
+    let source = object.text(&["source", "component"]).filter(|source| !source.is_empty());
+    source.or_else(|| object.text(&["reportingComponent"])).unwrap_or_default().to_owned()
 }
 
 fn ago(time: Option<Timestamp>, now: Timestamp) -> Option<String> {

@@ -13,7 +13,7 @@ const HOLDER: &str = "holderIdentity contains the identity of the holder of a cu
     Election is used, the holder identity must be equal to the elected LeaseCandidate.metadata.name field.";
 
 impl Rules for Lease {
-    const META: MetaRules = MetaRules { finalizers: false, ..MetaRules::COMMON };
+    const META: MetaRules = MetaRules { finalizers: false, unconditional: false, ..MetaRules::COMMON };
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
         table::text("Holder", HOLDER, |it, _| {

@@ -22,8 +22,7 @@ impl Rules for Namespace {
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Finalize, Subresource::Status];
     const COLUMNS: &'static [Column<Self>] =
         &[table::name(), table::text("Status", "The status of the namespace", |it, _| phase(it).into()), table::age()];
-    const SELECTABLE: &'static [Selectable<Self>] =
-        &[Selectable { field: "status.phase", value: |it| phase(it).to_owned() }];
+    const SELECTABLE: &'static [Selectable] = &[Selectable::text("status.phase")];
 
     fn fill_defaults(&mut self) {
         if let Some(name) = self.metadata.name.clone().filter(|name| !name.is_empty()) {

@@ -54,10 +54,7 @@ impl Rules for Node {
             |it, _| info(it, 3).unwrap_or("<unknown>").into(),
         ),
     ];
-    const SELECTABLE: &'static [Selectable<Self>] = &[Selectable {
-        field: "spec.unschedulable",
-        value: |it| spec(it).is_some_and(|spec| spec.unschedulable == Some(true)).to_string(),
-    }];
+    const SELECTABLE: &'static [Selectable] = &[Selectable::truth("spec.unschedulable")];
 
     fn fill_defaults(&mut self) {
         if let Some(spec) = &mut self.spec {

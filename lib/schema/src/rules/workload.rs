@@ -149,10 +149,7 @@ impl Rules for ReplicaSet {
             |it, _| table::selector_cell(Some(&it.spec.selector)),
         ),
     ];
-    const SELECTABLE: &'static [Selectable<Self>] = &[Selectable {
-        field: "status.replicas",
-        value: |it| it.status.as_ref().map_or(0, |status| status.replicas).to_string(),
-    }];
+    const SELECTABLE: &'static [Selectable] = &[Selectable::number("status.replicas")];
 
     fn note_empty(&mut self, object: &Object) {
         scale::note_empty_selector(&mut self.spec.selector, object);

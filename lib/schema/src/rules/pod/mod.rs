@@ -58,7 +58,7 @@ impl Rules for Pod {
     ];
     const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const COLUMNS: &'static [Column<Self>] = columns::COLUMNS;
-    const SELECTABLE: &'static [Selectable<Self>] = SELECTABLE;
+    const SELECTABLE: &'static [Selectable] = SELECTABLE;
 
     fn fill_defaults(&mut self) {
         defaults::pod(self);
@@ -85,35 +85,18 @@ impl Rules for Pod {
     }
 }
 
-const SELECTABLE: &[Selectable<Pod>] = &[
-    Selectable { field: "spec.nodeName", value: |pod| of_spec(pod, |spec| spec.node_name.clone()) },
-    Selectable { field: "spec.restartPolicy", value: |pod| of_spec(pod, |spec| spec.restart_policy.clone()) },
-    Selectable { field: "spec.schedulerName", value: |pod| of_spec(pod, |spec| spec.scheduler_name.clone()) },
-    Selectable {
-        field: "spec.serviceAccountName",
-        value: |pod| of_spec(pod, |spec| spec.service_account_name.clone()),
-    },
-    Selectable {
-        field: "spec.hostNetwork",
-        value: |pod| of_spec(pod, |spec| Some(spec.host_network.unwrap_or_default().to_string())),
-    },
-    Selectable { field: "status.phase", value: |pod| of_status(pod, |status| status.phase.clone()) },
-    Selectable { field: "status.podIP", value: |pod| of_status(pod, |status| status.pod_ip.clone()) },
+const SELECTABLE: &[Selectable] = &[
+    Selectable::text("spec.nodeName"),
+    Selectable::text("spec.restartPolicy"),
+    Selectable::text("spec.schedulerName"),
+    Selectable::text("spec.serviceAccountName"),
+    Selectable::truth("spec.hostNetwork"),
+    Selectable::text("status.phase"),
+    Selectable::text("status.podIP"),
     // Upstream knows the label but no value for it.
-    Selectable { field: "status.podIPs", value: |_| String::new() },
-    Selectable {
-        field: "status.nominatedNodeName",
-        value: |pod| of_status(pod, |status| status.nominated_node_name.clone()),
-    },
+    Selectable { field: "status.podIPs", value: |_, _| String::new() },
+    Selectable::text("status.nominatedNodeName"),
 ];
-
-fn of_spec(pod: &Pod, field: fn(&PodSpec) -> Option<String>) -> String {
-    pod.spec.as_ref().and_then(field).unwrap_or_default()
-}
-
-fn of_status(pod: &Pod, field: fn(&PodStatus) -> Option<String>) -> String {
-    pod.status.as_ref().and_then(field).unwrap_or_default()
-}
 
 fn prepare_create(pod: &mut Pod) {
     pod.metadata.generation = Some(1);

@@ -70,13 +70,7 @@ impl Rules for Service {
         table::age(),
         table::wide("Selector", SELECTOR, |it, _| selector_text(it)),
     ];
-    const SELECTABLE: &'static [Selectable<Self>] = &[
-        Selectable {
-            field: "spec.clusterIP",
-            value: |it| spec(it).map(|spec| text(&spec.cluster_ip)).unwrap_or_default().to_owned(),
-        },
-        Selectable { field: "spec.type", value: |it| kind(it).to_owned() },
-    ];
+    const SELECTABLE: &'static [Selectable] = &[Selectable::text("spec.clusterIP"), Selectable::text("spec.type")];
 
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();
