@@ -6,6 +6,7 @@ mod admission;
 mod compare;
 mod discovery;
 mod patch;
+mod pod_admission;
 mod protobuf;
 mod recordings;
 mod replay;
