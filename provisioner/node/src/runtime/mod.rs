@@ -13,9 +13,11 @@ use kprov_schema::Uid;
 use serde::{Deserialize, Serialize};
 
 pub mod contract;
+#[cfg(target_os = "linux")]
+pub mod oci;
 
 /// An image that is on this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Digest of its configuration, `sha256:<64 hex digits>`.
     pub id: String,
