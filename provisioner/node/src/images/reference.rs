@@ -131,7 +131,7 @@ mod tests {
         let long = "a".repeat(256);
         for text in [
             "",
-            "UPPER/case",
+            "team/UPPER",
             "Upper",
             "a b",
             "name:",

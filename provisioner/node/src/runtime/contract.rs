@@ -33,6 +33,11 @@ pub trait Subject: Sync {
     fn image(&self) -> &str;
     /// The command line of a container that does this.
     fn args(&self, program: Program) -> Vec<String>;
+    /// Waits until a container of [`Program::UntilStopped`] hears its stop signal: what is sent to the first process of a
+    /// container before it listens is lost.
+    fn hears<'a>(&'a self, _container: &'a ContainerSpec) -> BoxFuture<'a, ()> {
+        Box::pin(futures::future::ready(()))
+    }
     /// A folder for logs that only this subject uses.
     fn folder(&self) -> &Path;
     /// Lets time pass where time does not pass by itself.
@@ -147,7 +152,7 @@ async fn missing_and_malformed_images_are_told_apart(subject: &dyn Subject) {
     let missing = runtime.pull("example.invalid/no/such:image").await;
     assert!(matches!(missing, Err(PullError::Missing(_))), "an unknown image is missing: {missing:?}");
     assert_eq!(runtime.image("example.invalid/no/such:image").await.expect("no error"), None);
-    for malformed in ["", "UPPER/case", "a b", "name:", "name@sha256:12"] {
+    for malformed in ["", "team/UPPER", "a b", "name:", "name@sha256:12"] {
         let answer = runtime.pull(malformed).await;
         assert!(matches!(answer, Err(PullError::InvalidName(_))), "{malformed:?} is malformed: {answer:?}");
     }
@@ -175,6 +180,7 @@ async fn a_container_runs_until_it_is_stopped(subject: &dyn Subject) {
     assert_eq!((&made.pod, &made.name, made.attempt, &made.image), (&pod, &spec.name, 0, &spec.image));
     let ContainerState::Running { started_at } = made.state else { panic!("a started container runs: {made:?}") };
     assert_eq!(state(subject, &made.id).await, ContainerState::Running { started_at });
+    subject.hears(&spec).await;
     stop(subject, &made.id, GRACE).await;
     let ContainerState::Exited(exit) = state(subject, &made.id).await else { panic!("stop returns at the end") };
     assert_eq!((exit.code, exit.signal, exit.reason.as_str()), (0, None, "Completed"));

@@ -1,6 +1,6 @@
 //! Makes one container, in a process of its own: mounts, libcontainer and its changes of directory stay out of the shim.
 
-#![allow(unsafe_code, reason = "signal dispositions are reset by a call that is unsafe for handlers alone")]
+#![allow(unsafe_code, reason = "signal dispositions are reset by a bare system call")]
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -14,9 +14,10 @@ use jiff::Timestamp;
 use kprov_control_plane::world::{Clock, real::SystemClock};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::{Deserialize, Serialize};
 
@@ -65,14 +66,19 @@ pub(super) fn run(launch: &Launch, site: &Site<'_>, outputs: Outputs) -> ! {
     std::process::exit(i32::from(!told));
 }
 
-/// A container's program starts with every signal as it was meant to be; the Rust runtime and the shim change some.
+/// A container's program starts with every signal as it was meant to be; the Rust runtime, the shim and whoever started
+/// kprov may have changed some. The C library would leave its own two out, so the kernel is asked directly.
 fn reset_signals() -> Result<(), Fault> {
-    let fault = |e| Fault::system("can't reset signals", e);
-    for number in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: no handler of ours is installed or removed; the default disposition runs no code of this process.
-        unsafe { signal(number, SigHandler::SigDfl) }.map_err(fault)?;
+    let default = [0_u64; 4];
+    for number in (1..=64).filter(|n| !matches!(*n, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: the action is four zero words, which is the kernel's form of "default, no flags, empty mask"; no handler runs.
+        let result =
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null::<u64>(), 8) };
+        if result != 0 {
+            return Err(Fault::system(format!("can't reset signal {number}"), io::Error::last_os_error()));
+        }
     }
-    SigSet::empty().thread_set_mask().map_err(fault)
+    SigSet::empty().thread_set_mask().map_err(|e| Fault::system("can't unblock signals", e))
 }
 
 fn make(launch: &Launch, site: &Site<'_>, stdout: OwnedFd, stderr: OwnedFd) -> Result<(i32, Timestamp), Fault> {

@@ -1,0 +1,116 @@
+//! What runs in the containers of the tests.
+#![allow(unsafe_code, reason = "fork is unsafe where threads are; these programs have one")]
+
+use std::fs;
+use std::io::Write;
+use std::process::ExitCode;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{ForkResult, fork};
+use serde_json::json;
+
+pub fn run(args: &[String]) -> ExitCode {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["until-stopped"] => until(Signal::SIGTERM),
+        ["until-quit"] => until(Signal::SIGQUIT),
+        ["stubborn"] => stubborn(),
+        ["exit", code] => return ExitCode::from(code.parse::<u8>().unwrap()),
+        ["facts", files @ ..] => facts(files),
+        ["eat"] => eat(),
+        ["fork", count] => println!("{}", fork_many(count.parse().unwrap())),
+        ["say"] => say(),
+        ["leave-child"] => leave_child(),
+        ["signal-self", number] => {
+            nix::sys::signal::kill(nix::unistd::getpid(), Signal::try_from(number.parse::<i32>().unwrap()).unwrap())
+                .unwrap()
+        }
+        ["write", path, text] => fs::write(path, text).unwrap(),
+        ["try-write", paths @ ..] => paths.iter().for_each(|path| println!("{path} {}", attempt(path))),
+        other => panic!("unknown: {other:?}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn until(signal: Signal) {
+    let mut set = SigSet::empty();
+    set.add(signal);
+    set.thread_block().unwrap();
+    println!("ready");
+    set.wait().unwrap();
+}
+
+fn stubborn() -> ! {
+    SigSet::all().thread_block().unwrap();
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+/// Everything a container can tell of itself, and the files named.
+fn facts(files: &[&str]) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let field =
+        |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim().replace('\t', " ");
+    let read = |path: &&str| (path.to_string(), fs::read_to_string(path).unwrap_or_else(|e| format!("error: {e}")));
+    let processes = fs::read_dir("/proc")
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().parse::<u32>().is_ok());
+    println!(
+        "{}",
+        json!({
+            "pid": std::process::id(),
+            "uid": field("Uid:"), "gid": field("Gid:"), "groups": field("Groups:"),
+            "capabilities": field("CapEff:"), "no_new_privs": field("NoNewPrivs:"),
+            "ignored": field("SigIgn:"), "blocked": field("SigBlk:"),
+            "cwd": std::env::current_dir().unwrap(),
+            "env": std::env::vars().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(),
+            "hostname": rustix::system::uname().nodename().to_str().unwrap(),
+            "processes": processes.count(),
+            "files": files.iter().map(read).collect::<std::collections::BTreeMap<_, _>>(),
+        })
+    );
+}
+
+fn attempt(path: &str) -> String {
+    match fs::write(path, "x") {
+        Ok(()) => "written".into(),
+        Err(e) => e.to_string(),
+    }
+}
+
+fn eat() {
+    let mut held = vec![];
+    loop {
+        held.push(vec![1_u8; 1 << 20]);
+    }
+}
+
+fn fork_many(count: usize) -> usize {
+    let mut made = 0;
+    for _ in 0..count {
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Parent { .. }) => made += 1,
+            Ok(ForkResult::Child) => stubborn(),
+            Err(_) => break,
+        }
+    }
+    made
+}
+
+fn say() {
+    let mut out = std::io::stdout();
+    out.write_all(b"one\n\ntwo\n").unwrap();
+    out.write_all(&[b'x'; 20_000]).unwrap();
+    out.write_all(b"\nno end").unwrap();
+    out.flush().unwrap();
+    eprintln!("cried");
+}
+
+fn leave_child() {
+    // SAFETY: this process has one thread.
+    if matches!(unsafe { fork() }.unwrap(), ForkResult::Child) {
+        stubborn();
+    }
+}
