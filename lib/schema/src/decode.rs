@@ -15,6 +15,7 @@ use crate::structure::{Ref, schema};
 
 mod reader;
 mod scalar;
+mod syntax;
 
 use reader::{Complaint, Reading};
 pub(crate) use scalar::{double, go_duration};
@@ -143,7 +144,9 @@ pub(crate) fn patched(
 /// Reads JSON of no known structure, with what a strict reading says of repeated fields.
 pub(crate) fn untyped(body: &[u8]) -> Result<(Value, Vec<String>), String> {
     let reading = Reading::default();
-    let value = reading.anything(&mut serde_json::Deserializer::from_slice(body))?;
+    let value = reading
+        .anything(&mut serde_json::Deserializer::from_slice(body))
+        .map_err(|error| syntax::text(&error, body))?;
     Ok((value, reading.into_complaints().iter().map(ToString::to_string).collect()))
 }
 
@@ -166,6 +169,7 @@ fn yaml(body: &[u8], validation: Validation) -> Result<Value, String> {
 
 fn decode_json(target: &Target, body: &[u8], validation: Validation) -> Result<Decoded, Status> {
     let head: Head = serde_json::from_slice(body).map_err(|error| {
+        let error = syntax::text(&error, body);
         unrecognized(target, &format!("couldn't get version/kind; json parse error: {error}"), body)
     })?;
     let (api_version, named) = complete(target, head.api_version, head.kind);

@@ -32,7 +32,7 @@ pub struct Schema {
     structs: Vec<Struct>,
     names: HashMap<&'static str, u16>,
     kinds: Vec<Served>,
-    by_kind: HashMap<(&'static str, &'static str, &'static str), usize>,
+    by_kind: HashMap<&'static str, Vec<u16>>,
 }
 
 impl Schema {
@@ -50,9 +50,8 @@ impl Schema {
     /// What upstream serves under a group, version and kind; the core group is empty.
     #[must_use]
     pub fn served(&self, group: &str, version: &str, kind: &str) -> Option<&Served> {
-        // A tuple of borrowed texts of any lifetime is not the key's type, so the few kinds are found by their parts.
-        let found = self.by_kind.iter().find(|(key, _)| key.2 == kind && key.1 == version && key.0 == group);
-        found.map(|(_, index)| &self.kinds[*index])
+        let mut same_name = self.by_kind.get(kind)?.iter().map(|index| &self.kinds[usize::from(*index)]);
+        same_name.find(|one| one.group == group && one.version == version)
     }
 
     /// What upstream serves under a group, version and plural name.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -66,15 +66,15 @@ impl Reading {
         }
     }
 
-    /// Reads JSON of no known structure to its end. Errors are texts for a 400.
+    /// Reads JSON of no known structure to its end.
     pub(super) fn anything<'de, R: serde_json::de::Read<'de>>(
         &self,
         body: &mut serde_json::Deserializer<R>,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, serde_json::Error> {
         self.0.borrow_mut().untyped = true;
         let seed = Seed { reading: self, node: &Node::of(Shape::Any), owner: "", custom: true };
-        let value = seed.deserialize(&mut *body).map_err(|error| error.to_string())?;
-        body.end().map_err(|error| error.to_string())?;
+        let value = seed.deserialize(&mut *body)?;
+        body.end()?;
         Ok(value)
     }
 
@@ -106,7 +106,7 @@ impl Reading {
     /// Runs `inside` with the path one step deeper.
     fn step<T>(&self, step: fmt::Arguments<'_>, inside: impl FnOnce() -> T) -> T {
         let length = self.0.borrow().path.len();
-        self.0.borrow_mut().path.push_str(&step.to_string());
+        self.0.borrow_mut().path.write_fmt(step).expect("a String takes every text");
         let result = inside();
         self.0.borrow_mut().path.truncate(length);
         result

@@ -40,7 +40,10 @@ pub(super) fn schema(structure: &'static str, kinds: &'static str) -> Result<Sch
         structs[index].fields.sort_by(|a, b| a.name.cmp(&b.name));
     }
     let kinds = served(&names, kinds)?;
-    let by_kind = kinds.iter().enumerate().map(|(at, one)| ((one.group, one.version, one.kind), at)).collect();
+    let mut by_kind: HashMap<&'static str, Vec<u16>> = HashMap::new();
+    for (index, one) in (0..).zip(&kinds) {
+        by_kind.entry(one.kind).or_default().push(index);
+    }
     Ok(Schema { structs, names, kinds, by_kind })
 }
 
