@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:0".to_owned());
     std::fs::create_dir_all(&folder)?;
     let world = real::world(&folder);
-    let config = Config { listen: Some(address.parse()?), ..Config::default() };
+    let config = Config { listen: vec![address.parse()?], ..Config::default() };
     let pki = Arc::new(Pki::open_or_create(&folder.join("pki"), &config.names(), &world)?);
     let store = Store::open(&world, "state.redb")?;
     let server = Server::start(config, world, store, pki).await?;

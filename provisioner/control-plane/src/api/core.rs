@@ -21,8 +21,9 @@ use crate::world::World;
 /// How the server is reached, with the ranges that it gives addresses from.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where it listens; `None` serves in process alone.
-    pub listen: Option<SocketAddr>,
+    /// Where it listens; nowhere serves in process alone. A port 0 takes a free one; of several addresses all get the
+    /// first one's port when their own is 0.
+    pub listen: Vec<SocketAddr>,
     /// The address at which pods and nodes reach it: the endpoint of the service `kubernetes`.
     pub advertise: IpAddr,
     /// Service addresses; the first one is that of the service `kubernetes`.
@@ -39,7 +40,7 @@ impl Default for Config {
     /// Loopback, a free port, upstream's usual ranges.
     fn default() -> Self {
         Self {
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             advertise: IpAddr::from([127, 0, 0, 1]),
             services: ipnet::Ipv4Net::new_assert([10, 96, 0, 0].into(), 16),
             node_ports: 30_000..=32_767,
@@ -65,7 +66,9 @@ impl Config {
         names.push(format!("kubernetes.default.svc.{}", self.domain));
         names.push(self.service_address().to_string());
         names.push(self.advertise.to_string());
-        names.extend(self.listen.map(|listen| listen.ip().to_string()).filter(|ip| ip != "0.0.0.0" && ip != "::"));
+        names.extend(
+            self.listen.iter().map(|listen| listen.ip().to_string()).filter(|ip| ip != "0.0.0.0" && ip != "::"),
+        );
         names.sort();
         names.dedup();
         names

@@ -72,6 +72,20 @@ pub enum StartError {
     Prepare(#[source] Status),
 }
 
+/// Listens on every address.
+async fn listen(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, StartError> {
+    let mut listeners: Vec<(SocketAddr, TcpListener)> = Vec::new();
+    for wanted in addresses {
+        let first = listeners.first().map_or(0, |(address, _)| address.port());
+        let port = if wanted.port() == 0 { first } else { wanted.port() };
+        let address = SocketAddr::new(wanted.ip(), port);
+        let refused = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        listeners.push((listener.local_addr().map_err(refused)?, listener));
+    }
+    Ok(listeners)
+}
+
 /// Port in the service `kubernetes` when the server listens nowhere.
 const UNHEARD_PORT: u16 = 6443;
 
@@ -79,26 +93,20 @@ const UNHEARD_PORT: u16 = 6443;
 pub struct Server {
     core: Arc<Core>,
     address: Option<SocketAddr>,
-    task: Option<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Server {
     /// Starts a server over a store: makes what every cluster has, then answers.
     pub async fn start(config: Config, world: World, store: Store, pki: Arc<Pki>) -> Result<Self, StartError> {
-        let listener = match config.listen {
-            Some(address) => {
-                let listener = TcpListener::bind(address).await;
-                Some(listener.map_err(|source| StartError::Listen { address, source })?)
-            }
-            None => None,
-        };
-        let bound = listener.as_ref().map(TcpListener::local_addr).transpose();
-        let address = bound.map_err(|source| StartError::Listen { address: ([0, 0, 0, 0], 0).into(), source })?;
+        let listeners = listen(&config.listen).await?;
+        let address = listeners.first().map(|(address, _)| *address);
         let tls = TlsAcceptor::from(Arc::new(pki.tls()?));
         let core = Core::new(config, world, store, pki).map_err(StartError::Prepare)?;
         let serving = core.clone();
-        let task = listener.map(|listener| tokio::spawn(serve::serve(serving, listener, tls)));
-        let server = Self { core, address, task };
+        let each = |(_, listener)| tokio::spawn(serve::serve(serving.clone(), listener, tls.clone()));
+        let tasks = listeners.into_iter().map(each).collect();
+        let server = Self { core, address, tasks };
         let port = address.map_or(UNHEARD_PORT, |address| address.port());
         bootstrap::bootstrap(&server.core, port).await.map_err(StartError::Prepare)?;
         server.core.set_ready();
@@ -157,10 +165,10 @@ impl Server {
     /// Stops: watches end, open requests are answered, then connections close.
     pub async fn shutdown(mut self) {
         self.core.stop();
-        if let Some(task) = self.task.take()
-            && let Err(error) = task.await
-        {
-            tracing::error!(%error, "the server's task broke");
+        for task in std::mem::take(&mut self.tasks) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the server's task broke");
+            }
         }
     }
 }
