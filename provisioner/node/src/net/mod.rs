@@ -12,6 +12,7 @@ pub mod netns;
 pub mod nft;
 #[cfg(target_os = "linux")]
 pub mod proxy;
+pub mod simulated;
 #[cfg(target_os = "linux")]
 pub mod underlay;
 

@@ -2,6 +2,8 @@
 //!
 //! Both pass the same contract tests (`contract`).
 
+pub mod simulated;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -289,6 +291,15 @@ pub trait Runtime: Send + Sync + 'static {
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// What is there.
     fn inventory(&self) -> BoxFuture<'_, Result<Inventory, RuntimeError>>;
+    /// What is there of one pod. Arms that keep their state by pod answer without reading the rest.
+    fn inventory_of<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<Inventory, RuntimeError>> {
+        Box::pin(async move {
+            let mut all = self.inventory().await?;
+            all.sandboxes.retain(|sandbox| sandbox.pod == *pod);
+            all.containers.retain(|container| container.pod == *pod);
+            Ok(all)
+        })
+    }
     /// Tells of a pod whenever one of its containers or its sandbox changed by itself. Ends when the runtime does.
     fn events(&self) -> BoxStream<'static, Uid>;
 }

@@ -1,0 +1,150 @@
+//! Config maps and secrets that pods of this node refer to, each followed while a pod needs it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kprov_control_plane::client::{Client, Selection};
+use kprov_control_plane::world::Clock;
+use kprov_schema::{Key, Object, Resource, Status, Uid};
+use tokio::sync::{Notify, OnceCell};
+use tokio::task::AbortHandle;
+
+use super::env::Sources;
+use super::reflector::{Change, Reflector};
+
+/// Which sort of object is referred to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sort {
+    /// A config map.
+    ConfigMap,
+    /// A secret.
+    Secret,
+}
+
+impl Sort {
+    fn resource(self) -> Resource {
+        match self {
+            Self::ConfigMap => Resource::of::<ConfigMap>(),
+            Self::Secret => Resource::of::<Secret>(),
+        }
+    }
+}
+
+/// Everything that is referred to. One watch an object, by name: a node may read no others.
+pub struct References {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    entries: Mutex<BTreeMap<(Sort, Key), Arc<Entry>>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// Set once the first list has answered.
+    begun: OnceCell<AbortHandle>,
+    object: Mutex<Option<Arc<Object>>>,
+    users: Mutex<BTreeMap<Uid, Arc<Notify>>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(task) = self.begun.get() {
+            task.abort();
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds the lock")
+}
+
+impl References {
+    /// Nothing is referred to yet.
+    #[must_use]
+    pub fn new(client: Client, clock: Arc<dyn Clock>) -> Self {
+        Self { client, clock, entries: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The object, or `None` when there is none. From now on `changed` is told whenever that answer changes.
+    pub async fn get(
+        &self,
+        user: &Uid,
+        changed: &Arc<Notify>,
+        sort: Sort,
+        key: &Key,
+    ) -> Result<Option<Arc<Object>>, Status> {
+        let entry = held(&self.entries).entry((sort, key.clone())).or_default().clone();
+        held(&entry.users).insert(user.clone(), changed.clone());
+        entry.begun.get_or_try_init(|| self.begin(&entry, sort, key)).await?;
+        let object = held(&entry.object).clone();
+        Ok(object)
+    }
+
+    /// A pod no longer needs anything.
+    pub fn release(&self, user: &Uid) {
+        held(&self.entries).retain(|_, entry| {
+            let mut users = held(&entry.users);
+            users.remove(user);
+            !users.is_empty()
+        });
+    }
+
+    async fn begin(&self, entry: &Arc<Entry>, sort: Sort, key: &Key) -> Result<AbortHandle, Status> {
+        let which = Selection {
+            namespace: Some(key.namespace.clone()),
+            labels: String::new(),
+            fields: format!("metadata.name={}", key.name),
+        };
+        let reflector =
+            Reflector { client: self.client.clone(), resource: sort.resource(), which, clock: self.clock.clone() };
+        let list = reflector.list().await?;
+        *held(&entry.object) = list.items.into_iter().next();
+        // Weak: the entry owns the task, not the other way round.
+        let weak = Arc::downgrade(entry);
+        let task = tokio::spawn(reflector.follow(Some(list.revision), move |change| {
+            if let Some(entry) = weak.upgrade() {
+                entry.set(change);
+            }
+        }));
+        Ok(task.abort_handle())
+    }
+
+    /// Config maps and secrets of a namespace by name, with those that are not there.
+    pub async fn sources(
+        &self,
+        user: &Uid,
+        changed: &Arc<Notify>,
+        namespace: &str,
+        names: (&[String], &[String]),
+    ) -> Result<Sources, String> {
+        let mut all = Sources::default();
+        for name in names.0 {
+            let object = self.get(user, changed, Sort::ConfigMap, &Key::new(namespace, name)).await;
+            all.config_maps.insert(name.clone(), typed(object)?);
+        }
+        for name in names.1 {
+            let object = self.get(user, changed, Sort::Secret, &Key::new(namespace, name)).await;
+            all.secrets.insert(name.clone(), typed(object)?);
+        }
+        Ok(all)
+    }
+}
+
+impl Entry {
+    fn set(&self, change: Change) {
+        let new = match change {
+            Change::All(list) => list.into_iter().next(),
+            Change::Put(object) => Some(object),
+            Change::Gone(_) => None,
+        };
+        let old = std::mem::replace(&mut *held(&self.object), new.clone());
+        if old.map(|object| object.revision()) != new.map(|object| object.revision()) {
+            held(&self.users).values().for_each(|user| user.notify_one());
+        }
+    }
+}
+
+fn typed<T: serde::de::DeserializeOwned>(object: Result<Option<Arc<Object>>, Status>) -> Result<Option<T>, String> {
+    let object = object.map_err(|status| status.message)?;
+    object.map(|object| T::deserialize(object.map()).map_err(|error| error.to_string())).transpose()
+}

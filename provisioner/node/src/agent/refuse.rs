@@ -1,0 +1,87 @@
+//! What pods may ask for and this node can't give: a table of fields.
+
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Lifecycle, Pod, PodSpec, Probe, SELinuxOptions};
+
+/// A pod that must not even be tried, as reason and message; its phase becomes Failed.
+#[must_use]
+pub fn rejection(pod: &Pod) -> Option<(String, String)> {
+    let spec = pod.spec.as_ref()?;
+    let asks = |profile: Option<&AppArmorProfile>| profile.is_some_and(|profile| profile.type_ != "Unconfined");
+    let own = spec.security_context.as_ref().and_then(|context| context.app_armor_profile.as_ref());
+    let theirs = containers(spec).filter_map(|one| one.security_context.as_ref()?.app_armor_profile.as_ref());
+    let any = asks(own) || theirs.into_iter().any(|profile| asks(Some(profile)));
+    any.then(|| ("AppArmor".to_owned(), "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned()))
+}
+
+/// Everything a pod asks for that this node does not do. One text a field, in the order of the table.
+#[must_use]
+pub fn unsupported(pod: &Pod) -> Vec<String> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let of_pod = POD.iter().filter(|(_, asks)| asks(spec)).map(|(field, _)| (*field).to_owned());
+    let of_containers = containers(spec).flat_map(|container| {
+        let asked = CONTAINER.iter().filter(|(_, asks)| asks(container));
+        asked.map(|(field, _)| format!("{field} of container {}", container.name)).collect::<Vec<_>>()
+    });
+    of_pod.chain(of_containers).map(|what| format!("{what} is not supported by this node")).collect()
+}
+
+fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers.iter().flatten().chain(&spec.containers)
+}
+
+fn some<T>(list: Option<&Vec<T>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
+}
+
+fn selinux(options: Option<&SELinuxOptions>) -> bool {
+    options.is_some_and(|options| *options != SELinuxOptions::default())
+}
+
+type Asks<T> = (&'static str, fn(&T) -> bool);
+
+const POD: &[Asks<PodSpec>] = &[
+    ("spec.hostNetwork", |spec| spec.host_network == Some(true)),
+    ("spec.hostUsers: false", |spec| spec.host_users == Some(false)),
+    ("spec.runtimeClassName", |spec| spec.runtime_class_name.is_some()),
+    ("spec.resourceClaims", |spec| some(spec.resource_claims.as_ref())),
+    ("spec.ephemeralContainers", |spec| some(spec.ephemeral_containers.as_ref())),
+    ("spec.resources", |spec| spec.resources.is_some()),
+    ("spec.os other than linux", |spec| spec.os.as_ref().is_some_and(|os| os.name != "linux")),
+    ("spec.securityContext.seLinuxOptions", |spec| {
+        selinux(spec.security_context.as_ref().and_then(|context| context.se_linux_options.as_ref()))
+    }),
+    ("spec.securityContext.windowsOptions", |spec| {
+        spec.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
+    }),
+];
+
+const CONTAINER: &[Asks<Container>] = &[
+    ("startupProbe", |one| refused_probe(one.startup_probe.as_ref())),
+    ("livenessProbe", |one| refused_probe(one.liveness_probe.as_ref())),
+    ("readinessProbe", |one| refused_probe(one.readiness_probe.as_ref())),
+    ("lifecycle.postStart", |one| hook(one.lifecycle.as_ref(), |all| all.post_start.is_some())),
+    ("lifecycle.preStop", |one| hook(one.lifecycle.as_ref(), |all| all.pre_stop.is_some())),
+    ("restartPolicyRules", |one| some(one.restart_policy_rules.as_ref())),
+    ("volumeDevices", |one| some(one.volume_devices.as_ref())),
+    ("resources.claims", |one| one.resources.as_ref().is_some_and(|all| some(all.claims.as_ref()))),
+    ("hostPort", |one| one.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0))),
+    ("stdin", |one| one.stdin == Some(true)),
+    ("mountPropagation", |one| {
+        let mut mounts = one.volume_mounts.iter().flatten();
+        mounts.any(|mount| mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None"))
+    }),
+    ("securityContext.seLinuxOptions", |one| {
+        selinux(one.security_context.as_ref().and_then(|context| context.se_linux_options.as_ref()))
+    }),
+    ("securityContext.windowsOptions", |one| {
+        one.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
+    }),
+];
+
+fn refused_probe(probe: Option<&Probe>) -> bool {
+    probe.is_some()
+}
+
+fn hook(lifecycle: Option<&Lifecycle>, is_set: fn(&Lifecycle) -> bool) -> bool {
+    lifecycle.is_some_and(is_set)
+}
