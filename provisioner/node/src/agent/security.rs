@@ -1,11 +1,11 @@
 //! Who a container runs as, and what it may do, from its security context, its pod's and its image.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, ContainerUser, LinuxContainerUser, Pod, SeccompProfile, SecurityContext};
 
 use super::decide::full_name;
-use crate::runtime::Privileges;
+use crate::runtime::{Privileges, Seccomp};
 
 /// The privileges of a container.
 ///
@@ -28,7 +28,7 @@ pub fn privileges(pod: &Pod, container: &Container, image_user: &str, profiles: 
     }
     let privileged = own.privileged == Some(true);
     let profile = own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref());
-    seccomp(profile.filter(|_| !privileged), profiles)?;
+    let seccomp = seccomp(profile.filter(|_| !privileged), profiles)?;
     let capabilities = own.capabilities.clone().unwrap_or_default();
     Ok(Privileges {
         user,
@@ -40,6 +40,7 @@ pub fn privileges(pod: &Pod, container: &Container, image_user: &str, profiles: 
         no_new_privileges: no_new_privileges(&own),
         read_only_root: own.read_only_root_filesystem == Some(true),
         unmasked_proc: privileged || own.proc_mount.as_deref() == Some("Unmasked"),
+        seccomp,
     })
 }
 
@@ -73,11 +74,12 @@ fn not_root(pod: &Pod, container: &Container, user: Option<u32>, image_user: &st
     }
 }
 
-/// The path of a profile of the node, if one is asked for.
-fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Result<Option<PathBuf>, String> {
+/// The profile that a container asks for; profiles of the node lie below `profiles`.
+fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Result<Seccomp, String> {
     match profile.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
-        None | Some(("Unconfined", _)) => Ok(None),
-        Some(("Localhost", Some(name))) => Ok(Some(profiles.join(name))),
+        None | Some(("Unconfined", _)) => Ok(Seccomp::Unconfined),
+        Some(("RuntimeDefault", _)) => Ok(Seccomp::RuntimeDefault),
+        Some(("Localhost", Some(name))) => Ok(Seccomp::Localhost(profiles.join(name))),
         Some((kind, _)) => Err(format!("seccomp profile {kind} is not supported by this node")),
     }
 }

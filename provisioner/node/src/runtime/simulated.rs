@@ -3,7 +3,8 @@
 //! A container whose command is `simulate` does what its further words say, in any order: `exit=<code>` ends it by
 //! itself, `after=<seconds>` says when, `stubborn` lets it outlive the stop signal, `missing` makes its program one
 //! that is not in the image, `log=<text>` is a line of its log. Every other container runs until it is stopped, and
-//! then ends with code 0. References whose path begins with `absent` lead to no image.
+//! then ends with code 0. References to a registry below `.invalid`, or with a part that begins with `absent`, lead to no
+//! image.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,7 +17,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use jiff::{SignedDuration, Timestamp};
 use kprov_control_plane::world::World;
-use kprov_schema::Uid;
+use kprov_schema::{Uid, image};
 use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
@@ -24,7 +25,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use super::{
     Container, ContainerSpec, ContainerState, Exit, Image, Inventory, PullError, Runtime, RuntimeError, Sandbox,
-    SandboxSpec,
+    SandboxSpec, Seccomp,
 };
 
 /// Changes that a slow reader of events may be behind; beyond that it is told of every pod.
@@ -37,6 +38,8 @@ pub struct Simulated(Arc<Inner>);
 struct Inner {
     world: World,
     pods: Mutex<BTreeMap<Uid, Pod>>,
+    /// By id; every image is here as soon as it is asked for.
+    images: Mutex<BTreeMap<String, Image>>,
     events: broadcast::Sender<Uid>,
 }
 
@@ -87,7 +90,7 @@ impl Simulated {
     #[must_use]
     pub fn new(world: World) -> Self {
         let (events, _) = broadcast::channel(BACKLOG);
-        Self(Arc::new(Inner { world, pods: Mutex::new(BTreeMap::new()), events }))
+        Self(Arc::new(Inner { world, pods: Mutex::default(), images: Mutex::default(), events }))
     }
 
     /// Lets the sandbox of a pod lose its keeper, and its containers with it.
@@ -106,6 +109,21 @@ impl Simulated {
 impl Inner {
     fn pods(&self) -> MutexGuard<'_, BTreeMap<Uid, Pod>> {
         self.pods.lock().expect("no code panics while it holds the lock")
+    }
+
+    fn images(&self) -> MutexGuard<'_, BTreeMap<String, Image>> {
+        self.images.lock().expect("no code panics while it holds the lock")
+    }
+
+    fn image(&self, reference: &str) -> Result<Option<Image>, PullError> {
+        if let Some(known) = self.images().get(reference) {
+            return Ok(Some(known.clone()));
+        }
+        let found = image(reference)?;
+        if let Some(found) = &found {
+            self.images().insert(found.id.clone(), found.clone());
+        }
+        Ok(found)
     }
 
     fn tell(&self, pod: &Uid) {
@@ -171,24 +189,19 @@ fn find<'a>(pods: &'a mut BTreeMap<Uid, Pod>, id: &str) -> Option<(Uid, &'a mut 
 
 /// The image that a reference leads to; its id follows from its name, so that all nodes agree.
 fn image(reference: &str) -> Result<Option<Image>, PullError> {
-    let bad = |c: char| c.is_whitespace() || c.is_ascii_uppercase();
-    let path = reference.split('@').next().unwrap_or_default();
-    let (path, tag) = match path.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => (path, tag),
-        _ => (path, "latest"),
+    let parsed = image::parse(reference).ok_or_else(|| PullError::InvalidName(reference.to_owned()))?;
+    let full = match parsed.name.split_once('/') {
+        None => format!("docker.io/library/{}", parsed.name),
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => parsed.name.clone(),
+        Some(_) => format!("docker.io/{}", parsed.name),
     };
-    if path.is_empty() || tag.is_empty() || path.contains(bad) || path.ends_with(':') {
-        return Err(PullError::InvalidName(reference.to_owned()));
-    }
-    if path.split('/').any(|part| part.starts_with("absent")) {
+    let host = full.split('/').next().unwrap_or_default();
+    if host.ends_with(".invalid") || full.split('/').any(|part| part.starts_with("absent")) {
         return Ok(None);
     }
-    let full = match path.split_once('/') {
-        None => format!("docker.io/library/{path}"),
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => path.to_owned(),
-        Some(_) => format!("docker.io/{path}"),
-    };
-    let name = format!("{full}:{tag}");
+    let version =
+        parsed.digest.map_or_else(|| format!(":{}", parsed.tag.unwrap_or_default()), |digest| format!("@{digest}"));
+    let name = format!("{full}{version}");
     let digest: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Some(Image {
         id: format!("sha256:{digest}"),
@@ -220,16 +233,15 @@ impl Runtime for Simulated {
     }
 
     fn pull<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Image, PullError>> {
-        Box::pin(async move { image(reference)?.ok_or_else(|| PullError::Missing(reference.to_owned())) })
+        Box::pin(async move { self.0.image(reference)?.ok_or_else(|| PullError::Missing(reference.to_owned())) })
     }
 
     fn image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Image>, PullError>> {
-        Box::pin(async move { image(reference) })
+        Box::pin(async move { self.0.image(reference) })
     }
 
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, PullError>> {
-        // Every image is here as soon as it is asked for; none is before.
-        Box::pin(async { Ok(Vec::new()) })
+        Box::pin(async { Ok(self.0.images().values().cloned().collect()) })
     }
 
     fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Sandbox, RuntimeError>> {
@@ -259,6 +271,13 @@ impl Runtime for Simulated {
         Box::pin(async move {
             let now = self.0.world.clock.now();
             let script = Script::of(&spec.args);
+            if !self.0.images().contains_key(&spec.image) {
+                return Err(RuntimeError::NotFound(format!("image {}", spec.image)));
+            }
+            if let Seccomp::Localhost(path) = &spec.privileges.seccomp {
+                let text = format!("seccomp profile {}: simulated containers make no system calls", path.display());
+                return Err(RuntimeError::Refused(text));
+            }
             let state =
                 if script.missing { never_began(&spec, now) } else { ContainerState::Running { started_at: now } };
             let container = Container {
