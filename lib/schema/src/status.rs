@@ -529,6 +529,12 @@ impl Status {
         self.reason() == Reason::AlreadyExists
     }
 
+    /// Whether the path is served, but not for the verb.
+    #[must_use]
+    pub fn is_method_not_allowed(&self) -> bool {
+        self.reason() == Reason::MethodNotAllowed
+    }
+
     /// Whether the history asked for is gone and a new list is needed.
     #[must_use]
     pub fn is_expired(&self) -> bool {

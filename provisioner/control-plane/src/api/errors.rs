@@ -59,7 +59,7 @@ pub(crate) fn modified(resource: &Resource, name: &str) -> Status {
 
 /// The object can't be written as it is.
 pub(crate) fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
-    invalid_as(&kind.resource.group, &kind.kind, name, errors)
+    invalid_as(&kind.stored_resource().group, &kind.kind, name, errors)
 }
 
 /// The same for what is no kind of the table, such as options.

@@ -90,17 +90,41 @@ where
     authorize(core, &user, &attributes)?;
     let Path::Resource(place) = path else { return documents::answer(core, asked, &path) };
     let target = target(core, &place)?;
+    let advice: Vec<String> = target.kind.deprecated.map(str::to_owned).into_iter().collect();
+    match dispatched(core, asked, body, &user, &place, target).await {
+        Err(status) if !advice.is_empty() && !status.is_method_not_allowed() => {
+            let response = encode::status(&status, Wanted::plain(asked.headers, &asked.query));
+            Ok(warned(response, &advice))
+        }
+        Err(status) => Err(status),
+        Ok(response) => Ok(warned_first(response, &advice)),
+    }
+}
+
+/// What a request for a kind asks for.
+async fn dispatched<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    place: &Place,
+    target: Target,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     if !place.subresource.is_empty() {
-        return part(core, asked, body, &user, &target).await;
+        return part(core, asked, body, user, &target).await;
     }
     match (asked.method.as_str(), target.key.name.is_empty() || place.watch) {
         ("GET", false) => read(core, asked, &target).await,
-        ("GET", true) => collection(core, asked, &place, target).await,
-        ("POST", true) if may_hold(&target) => made(core, asked, body, &user, &target).await,
-        ("PUT", false) => replaced(core, asked, body, &user, &target).await,
-        ("PATCH", false) => patched(core, asked, body, &user, &target).await,
-        ("DELETE", false) => deleted(core, asked, body, &user, &target).await,
-        ("DELETE", true) if may_hold(&target) => cleared(core, asked, body, &user, &target).await,
+        ("GET", true) => collection(core, asked, place, target).await,
+        ("POST", true) if may_hold(&target) => made(core, asked, body, user, &target).await,
+        ("PUT", false) => replaced(core, asked, body, user, &target).await,
+        ("PATCH", false) => patched(core, asked, body, user, &target).await,
+        ("DELETE", false) => deleted(core, asked, body, user, &target).await,
+        ("DELETE", true) if may_hold(&target) => cleared(core, asked, body, user, &target).await,
         _ => Err(errors::method_not_allowed()),
     }
 }
@@ -170,6 +194,20 @@ fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
         if let Ok(value) = HeaderValue::try_from(format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(WARNING, value);
         }
+    }
+    response
+}
+
+/// The same with advice that comes before what is there.
+fn warned_first(mut response: Response<Body>, advice: &[String]) -> Response<Body> {
+    if advice.is_empty() {
+        return response;
+    }
+    let later: Vec<HeaderValue> = response.headers().get_all(WARNING).iter().cloned().collect();
+    response.headers_mut().remove(WARNING);
+    let mut response = warned(response, advice);
+    for value in later {
+        response.headers_mut().append(WARNING, value);
     }
     response
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use kprov_schema::{Key, Kind, Status, Subresource};
+use kprov_schema::{Key, Kind, Object, Status, Subresource};
 
 use super::errors;
 use super::query::ListOptions;
-use crate::store::{Prefix, StoreKey};
+use crate::store::{Committed, Expect, Prefix, Store, StoreKey, Stored, Txn};
 
 /// A kind with an object of it, or a part of that object.
 #[derive(Clone)]
@@ -22,12 +22,30 @@ pub(crate) struct Target {
 impl Target {
     /// Where the object is kept.
     pub(crate) fn place(&self) -> StoreKey {
-        StoreKey::new(&self.kind.resource, &self.key)
+        StoreKey::new(self.kind.stored_resource(), &self.key)
+    }
+
+    /// The object as it is served; `None` when it is not there.
+    pub(crate) fn find(&self, store: &Store) -> Option<Arc<Stored>> {
+        store.get(&self.place()).map(|stored| served(&self.kind, stored))
+    }
+
+    /// The transaction that stores an object as it is served.
+    pub(crate) fn put(&self, expect: Expect, mut object: Object) -> Txn {
+        if let Some(stored) = &self.kind.stored_as {
+            (stored.write)(&mut object);
+        }
+        Txn::put(self.place(), expect, object)
+    }
+
+    /// What a transaction of [`Self::put`] left, as it is served.
+    pub(crate) fn left(&self, done: &mut Committed) -> Option<Arc<Stored>> {
+        done.stored.pop().flatten().map(|stored| served(&self.kind, stored))
     }
 
     /// Where the objects of the collection are kept; `only` narrows it to one name within its namespace.
     pub(crate) fn places(&self, only: Option<&str>) -> Prefix {
-        let resource = &self.kind.resource;
+        let resource = self.kind.stored_resource();
         let spans = self.kind.is_namespaced() && self.key.namespace.is_empty();
         match only {
             Some(name) if !spans && !name.is_empty() => {
@@ -49,6 +67,14 @@ impl Target {
     }
 }
 
+/// A stored object as `kind` serves it: two kinds may be faces of the same objects.
+pub(crate) fn served(kind: &Kind, stored: Arc<Stored>) -> Arc<Stored> {
+    let Some(face) = &kind.stored_as else { return stored };
+    let mut object = Object::clone(&stored.object);
+    (face.read)(&mut object);
+    Arc::new(stored.shown_as(object))
+}
+
 /// Which objects of a collection count.
 #[derive(Clone)]
 pub(crate) struct Selector {
@@ -63,6 +89,11 @@ impl Selector {
         let labels = kprov_schema::selector::Labels::parse(&options.labels).map_err(errors::bad_request)?;
         let fields = kprov_schema::selector::Fields::parse_for(kind, &options.fields)?;
         Ok(Self { kind: kind.clone(), labels, fields })
+    }
+
+    /// A stored object as the selector's kind serves it.
+    pub(crate) fn served(&self, stored: Arc<Stored>) -> Arc<Stored> {
+        served(&self.kind, stored)
     }
 
     /// Whether it selects everything.

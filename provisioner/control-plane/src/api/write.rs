@@ -89,7 +89,7 @@ pub(crate) async fn modify(
     mut propose: impl FnMut(&Arc<Stored>) -> Result<Proposal, Status>,
 ) -> Result<Written, Status> {
     for _ in 0..TRIES {
-        let old = core.store.get(&target.place()).ok_or_else(|| target.not_found())?;
+        let old = target.find(&core.store).ok_or_else(|| target.not_found())?;
         let proposal = propose(&old)?;
         let named = !proposal.object.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty();
         if let Some(written) = once(core, user, target, door, options, &old, proposal).await? {
@@ -123,11 +123,13 @@ async fn once(
     }
     meta::keep_on_update(&mut object, &old.object);
     kind.prepare(&mut object, Some(&old.object), door).map_err(|why| unreadable(kind, &why))?;
-    check(kind, &object, Some(&old.object), door)?;
-    let advice = kind.warnings(&object, Some(&old.object)).map_err(|why| unreadable(kind, &why))?;
-    effects.warnings.extend(advice);
     if door == Write::Main {
         admission::allocate(&intent, &mut object, &mut effects)?;
+    }
+    check(kind, &object, Some(&old.object), door)?;
+    if door == Write::Main {
+        let advice = kind.warnings(&object, Some(&old.object)).map_err(|why| unreadable(kind, &why))?;
+        effects.warnings.extend(advice);
     }
     object.set(&["metadata", "resourceVersion"], old.revision.to_string().into());
     if object == *old.object {
@@ -149,7 +151,7 @@ async fn commit(
     let expect = Expect::At(old.revision);
     let goes = lifecycle::is_finished(&target.kind, &object);
     let shown = goes.then(|| Arc::new(object.clone()));
-    let txn = if goes { Txn::delete(target.place(), expect) } else { Txn::put(target.place(), expect, object) };
+    let txn = if goes { Txn::delete(target.place(), expect) } else { target.put(expect, object) };
     match core.store.commit(txn).await {
         Ok(mut done) => {
             effects.keep();
@@ -158,7 +160,7 @@ async fn commit(
                 admission::release(core, &target.kind, &old.object);
                 return Ok(Some(Written { outcome: Outcome::Shown(shown), warnings }));
             }
-            let stored = done.stored.pop().flatten().ok_or_else(|| errors::internal("a put left nothing"))?;
+            let stored = target.left(&mut done).ok_or_else(|| errors::internal("a put left nothing"))?;
             Ok(Some(Written { outcome: Outcome::Stored(stored), warnings }))
         }
         Err(CommitError::Conflict { .. }) => Ok(None),

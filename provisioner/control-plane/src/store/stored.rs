@@ -27,6 +27,11 @@ impl Stored {
         Self { key, revision, object: Arc::new(object), json: OnceLock::new() }
     }
 
+    /// The same place and revision with the object as another kind shows it.
+    pub(crate) fn shown_as(&self, object: Object) -> Self {
+        Self { key: self.key.clone(), revision: self.revision, object: Arc::new(object), json: OnceLock::new() }
+    }
+
     /// What was read back from disk. `Err` says what is wrong with it.
     pub(super) fn read(key: &str, json: &[u8]) -> Result<Self, String> {
         let key = StoreKey::parse(key).ok_or_else(|| format!("{key:?} is no key of an object"))?;

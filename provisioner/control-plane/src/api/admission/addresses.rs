@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::Ipv4Net;
+use kprov_schema::rules::service;
 use kprov_schema::{FieldError, Object, Status};
 use serde_json::{Value, json};
 
@@ -178,44 +179,11 @@ pub(super) fn allocate(intent: &Intent<'_>, service: &mut Object) -> Result<Opti
     Ok(Some(Held { addresses: addresses.clone(), gained, lost, kept: false }))
 }
 
-/// `ipFamilies` and `ipFamilyPolicy` of a cluster that has IPv4 alone.
+/// Families with their policy, in a cluster that has IPv4 alone.
 fn families(intent: &Intent<'_>, service: &mut Object) -> Result<(), Status> {
-    if service_type(service) == "ExternalName" {
-        return Ok(());
-    }
-    let headless = service.text(&["spec", "clusterIP"]) == Some("None");
-    let selects = service.at(&["spec", "selector"]).and_then(Value::as_object).is_some_and(|map| !map.is_empty());
-    let unbound = headless && !selects;
-    if service.text(&["spec", "ipFamilyPolicy"]).is_none() {
-        let policy = if unbound { "RequireDualStack" } else { "SingleStack" };
-        service.set(&["spec", "ipFamilyPolicy"], policy.into());
-    }
-    let policy = service.text(&["spec", "ipFamilyPolicy"]).unwrap_or_default().to_owned();
-    let mut families: Vec<String> = texts(service, "ipFamilies");
-    if unbound {
-        if families.is_empty() {
-            families.push("IPv4".to_owned());
-        }
-        if families.len() < 2 && policy != "SingleStack" {
-            families.push(if families[0] == "IPv4" { "IPv6" } else { "IPv4" }.to_owned());
-        }
-        service.set(&["spec", "ipFamilies"], json!(families));
-        return Ok(());
-    }
-    if policy == "RequireDualStack" {
-        let detail = "this cluster is not configured for dual-stack services";
-        let error = FieldError::invalid("spec.ipFamilyPolicy", &json!(policy), detail);
-        return Err(invalid(intent, service, error));
-    }
-    if let Some(at) = families.iter().position(|family| family != "IPv4") {
-        let field = format!("spec.ipFamilies[{at}]");
-        let error = FieldError::invalid(field, &json!(families[at]), "not configured on this cluster");
-        return Err(invalid(intent, service, error));
-    }
-    if families.is_empty() {
-        service.set(&["spec", "ipFamilies"], json!(["IPv4"]));
-    }
-    Ok(())
+    let old = intent.old.map(AsRef::as_ref);
+    let errors = service::assign_families(service, old, &["IPv4"]).map_err(errors::bad_request)?;
+    if errors.is_empty() { Ok(()) } else { Err(errors::invalid(&intent.target.kind, service.name(), &errors)) }
 }
 
 fn texts(service: &Object, field: &str) -> Vec<String> {

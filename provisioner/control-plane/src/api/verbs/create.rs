@@ -11,7 +11,7 @@ use crate::api::query::WriteOptions;
 use crate::api::target::Target;
 use crate::api::user::User;
 use crate::api::write;
-use crate::store::{CommitError, Expect, Txn};
+use crate::store::{CommitError, Expect};
 
 /// How often a generated name is drawn before giving up.
 const DRAWS: usize = 8;
@@ -77,20 +77,20 @@ async fn once(
     write::shape(kind, &mut object)?;
     admission::admit(&intent, &mut object, &mut effects)?;
     kind.prepare(&mut object, None, Write::Main).map_err(|why| write::unreadable(kind, &why))?;
+    admission::allocate(&intent, &mut object, &mut effects)?;
     write::check(kind, &object, None, Write::Main)?;
     effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
-    admission::allocate(&intent, &mut object, &mut effects)?;
     if options.dry_run {
         if let Some(found) = core.store.get(&target.place()) {
             return Err(errors::already_exists(&kind.resource, &target.key.name, found.object.is_deleting()));
         }
         return Ok(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings });
     }
-    let committed = core.store.commit(Txn::put(target.place(), Expect::Absent, object)).await;
+    let committed = core.store.commit(target.put(Expect::Absent, object)).await;
     match committed {
         Ok(mut done) => {
             effects.keep();
-            let stored = done.stored.pop().flatten().ok_or_else(|| errors::internal("a put left nothing"))?;
+            let stored = target.left(&mut done).ok_or_else(|| errors::internal("a put left nothing"))?;
             Ok(Written { outcome: Outcome::Stored(stored), warnings: effects.warnings })
         }
         Err(CommitError::Conflict { found, .. }) => {

@@ -28,7 +28,7 @@ pub(crate) enum Deleted {
 /// Deletes the object of `target`.
 pub(crate) async fn delete(core: &Core, user: &User, target: &Target, deletion: &Deletion) -> Result<Deleted, Status> {
     for _ in 0..TRIES {
-        let old = core.store.get(&target.place()).ok_or_else(|| target.not_found())?;
+        let old = target.find(&core.store).ok_or_else(|| target.not_found())?;
         let intent = Intent { core, user, target, old: Some(&old.object), dry_run: deletion.dry_run };
         admission::admit_deletion(&intent)?;
         meets(&target.kind, &old.object, &deletion.options.preconditions)?;
@@ -56,9 +56,9 @@ async fn once(core: &Core, target: &Target, old: &Arc<Stored>, deletion: &Deleti
     if new == *old.object {
         return go(core, target, old, false).await;
     }
-    match core.store.commit(Txn::put(target.place(), Expect::At(old.revision), new)).await {
+    match core.store.commit(target.put(Expect::At(old.revision), new)).await {
         Ok(mut done) => {
-            let marked = done.stored.pop().flatten().ok_or_else(|| errors::internal("a put left nothing"))?;
+            let marked = target.left(&mut done).ok_or_else(|| errors::internal("a put left nothing"))?;
             if goes { go(core, target, &marked, false).await } else { Ok(Some(Deleted::Stays(marked.object.clone()))) }
         }
         Err(CommitError::Conflict { .. }) => Ok(None),

@@ -18,7 +18,7 @@ pub(crate) async fn get(core: &Core, target: &Target, at_least: Option<Revision>
     if let Some(revision) = at_least {
         reach(core, revision).await?;
     }
-    core.store.get(&target.place()).ok_or_else(|| target.not_found())
+    target.find(&core.store).ok_or_else(|| target.not_found())
 }
 
 /// Completes when the log has reached a revision; gives up when it does not come within seconds.

@@ -71,7 +71,9 @@ fn read(
     selector: &Selector,
 ) -> Result<Page, ReadError> {
     if selector.is_everything() {
-        return core.store.list(places, after, limit, at);
+        let mut page = core.store.list(places, after, limit, at)?;
+        page.items = page.items.into_iter().map(|stored| selector.served(stored)).collect();
+        return Ok(page);
     }
     let mut page = core.store.list(places, after, None, at)?;
     let total = page.items.len();
@@ -83,6 +85,7 @@ fn read(
             break;
         }
         seen += 1;
+        let stored = selector.served(stored);
         if selector.selects(&stored.object) {
             items.push(stored);
         }
@@ -99,7 +102,7 @@ fn place_of(target: &Target, start: &str) -> Option<StoreKey> {
         Some((namespace, name)) => Key::new(namespace, name),
         None => Key::new(target.key.namespace.clone(), start),
     };
-    (!key.name.is_empty()).then(|| StoreKey::new(&target.kind.resource, &key))
+    (!key.name.is_empty()).then(|| StoreKey::new(target.kind.stored_resource(), &key))
 }
 
 fn write_token(target: &Target, revision: Revision, last: &Stored) -> String {

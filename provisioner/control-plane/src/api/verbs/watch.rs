@@ -98,7 +98,8 @@ impl Watcher {
     /// What is there already, told as if it were new.
     fn begin(&mut self) -> Result<(), Status> {
         let page = self.core.store.list(&self.places, None, None, None).map_err(errors::unreadable)?;
-        let selected = page.items.into_iter().filter(|stored| self.selector.selects(&stored.object));
+        let items = page.items.into_iter().map(|stored| self.selector.served(stored));
+        let selected = items.filter(|stored| self.selector.selects(&stored.object));
         self.ready.extend(selected.map(|stored| Told::Change(What::Added, stored)));
         self.cursor = page.revision;
         if self.bookmarks {
@@ -165,16 +166,15 @@ impl Watcher {
 
 /// A change as the selection sees it; `None` when it does not.
 fn tell(change: &Arc<Change>, selector: &Selector) -> Option<Told> {
-    let selected = |stored: &Option<Arc<Stored>>| {
-        stored.as_ref().is_some_and(|stored| selector.is_everything() || selector.selects(&stored.object))
-    };
-    let (was, is) = (selected(&change.old), selected(&change.new));
-    let what = match (was, is) {
+    let face = |stored: &Option<Arc<Stored>>| stored.clone().map(|stored| selector.served(stored));
+    let selected = |stored: &Arc<Stored>| selector.is_everything() || selector.selects(&stored.object);
+    let (was, is) = (face(&change.old).filter(selected), face(&change.new).filter(selected));
+    let what = match (was.is_some(), is.is_some()) {
         (false, true) => What::Added,
         (true, true) => What::Modified,
         (true, false) => What::Deleted,
         (false, false) => return None,
     };
-    let stored = if is { change.new.as_ref() } else { change.last() };
-    Some(Told::Change(what, stored?.clone()))
+    let stored = is.or_else(|| change.last().cloned().map(|last| selector.served(last)));
+    Some(Told::Change(what, stored?))
 }
