@@ -130,17 +130,18 @@ fn bound(target: &Target, pod: &Object, binding: &Object, now: &Value) -> Result
             pod.set(&["metadata", map, key], value.clone());
         }
     }
-    schedule_condition(&mut pod, now);
+    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+    set_condition(&mut pod, scheduled);
     Ok(pod)
 }
 
-fn schedule_condition(pod: &mut Object, now: &Value) {
-    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+/// Sets a condition of the pod; one that is true already stays as it is.
+fn set_condition(pod: &mut Object, condition: Value) {
     let mut conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    match conditions.iter_mut().find(|one| one["type"] == "PodScheduled") {
-        Some(one) if one["status"] == "True" => {}
-        Some(one) => *one = scheduled,
-        None => conditions.push(scheduled),
+    match conditions.iter_mut().find(|one| one["type"] == condition["type"]) {
+        Some(one) if one["status"] == condition["status"] => {}
+        Some(one) => *one = condition,
+        None => conditions.push(condition),
     }
     pod.set(&["status", "conditions"], conditions.into());
 }
@@ -150,8 +151,28 @@ async fn evict(call: Call<'_>) -> Result<Value, Status> {
     let options = call.body.at(&["deleteOptions"]).cloned().unwrap_or_else(|| json!({}));
     let mut deletion = Deletion::read(&super::query::Query::default(), Some(&options))?;
     deletion.dry_run |= call.options.dry_run;
+    if !deletion.dry_run {
+        mark_evicted(&call).await?;
+    }
     delete(call.core, call.user, call.target, &deletion).await?;
     Ok(errors::success(Some(201), None))
+}
+
+/// Says in the pod's status why it goes.
+async fn mark_evicted(call: &Call<'_>) -> Result<(), Status> {
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastProbeTime": null,
+        "lastTransitionTime": errors::seconds(call.core.world.clock.now()),
+    });
+    let door = Write::Other(Subresource::Eviction);
+    let marked = write::modify(call.core, call.user, call.target, door, call.options, |old| {
+        let mut pod = Object::clone(&old.object);
+        pod.remove(&["metadata", "resourceVersion"]);
+        set_condition(&mut pod, condition.clone());
+        Ok(Proposal { object: pod, warnings: Vec::new() })
+    });
+    marked.await.map(|_| ())
 }
 
 /// Seconds that a token lives: at least, when nothing is said, at most.

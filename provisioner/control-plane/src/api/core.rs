@@ -75,9 +75,13 @@ impl Config {
     }
 }
 
+/// The port that is named when the server listens nowhere.
+pub(crate) const UNHEARD_PORT: u16 = 6443;
+
 /// What all requests share.
 pub(crate) struct Core {
     pub(crate) config: Config,
+    listening: Option<SocketAddr>,
     pub(crate) world: World,
     pub(crate) store: Store,
     pub(crate) pki: Arc<Pki>,
@@ -90,7 +94,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, world: World, store: Store, pki: Arc<Pki>) -> Result<Arc<Self>, Status> {
+    pub(crate) fn new(
+        config: Config,
+        listening: Option<SocketAddr>,
+        world: World,
+        store: Store,
+        pki: Arc<Pki>,
+    ) -> Result<Arc<Self>, Status> {
         let services = Resource { group: "".into(), version: "v1".into(), plural: "services".into() };
         let stored = store.list(&Prefix::resource(&services), None, None, None).map_err(errors::unreadable)?;
         let ranges = Ranges { services: config.services, node_ports: config.node_ports.clone() };
@@ -98,6 +108,7 @@ impl Core {
         let tokens = Tokens::new(pki.service_account_key(), &config.domain)?;
         Ok(Arc::new(Self {
             config,
+            listening,
             world,
             store,
             pki,
@@ -108,6 +119,12 @@ impl Core {
             stop: watch::Sender::new(false),
             ready: AtomicBool::new(false),
         }))
+    }
+
+    /// Host and port that clients are to use.
+    pub(crate) fn address(&self) -> String {
+        let port = self.listening.map_or(UNHEARD_PORT, |address| address.port());
+        SocketAddr::new(self.config.advertise, port).to_string()
     }
 
     /// The kinds that are served right now.

@@ -1,4 +1,4 @@
-//! What is no resource: version, health, discovery and schema documents.
+//! Documents that are no resource, such as the version or the server's health.
 
 use http::{Method, Response};
 use kprov_schema::Status;
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::core::Core;
+use super::discovery;
 use super::encode;
-use super::errors;
 use super::handle::Asked;
 use super::media::Wanted;
 use super::path::Path;
@@ -16,7 +16,7 @@ use super::path::Path;
 pub(crate) fn answer(core: &Core, asked: &Asked<'_>, path: &Path) -> Result<Response<Body>, Status> {
     match path {
         Path::Other(text) => other(core, asked, text),
-        Path::Roots { .. } | Path::Group(_) | Path::GroupVersion(..) | Path::Resource(_) => Err(errors::no_such_path()),
+        _ => discovery::answer(core, asked, path),
     }
 }
 
@@ -24,6 +24,7 @@ fn other(core: &Core, asked: &Asked<'_>, path: &str) -> Result<Response<Body>, S
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let read = *asked.method == Method::GET || *asked.method == Method::HEAD;
     match segments.as_slice() {
+        ["openapi", "v3", name @ ..] if read => Ok(discovery::schema(core, asked, &name.join("/"))),
         ["version"] if read => Ok(encode::value(200, &version(), Wanted::plain(asked.headers, &asked.query))),
         [probe @ ("healthz" | "livez" | "readyz"), rest @ ..] if read && rest.len() < 2 => {
             Ok(health(core, asked, probe, rest.first().copied()))

@@ -10,6 +10,7 @@ mod body;
 mod body_in;
 mod bootstrap;
 mod core;
+mod discovery;
 mod documents;
 mod encode;
 mod errors;
@@ -50,7 +51,7 @@ use crate::client::node::NodeApi;
 use crate::pki::{Pki, PkiError};
 use crate::store::Store;
 use crate::world::World;
-use core::Core;
+use core::{Core, UNHEARD_PORT};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +87,6 @@ async fn listen(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener
     Ok(listeners)
 }
 
-/// Port in the service `kubernetes` when the server listens nowhere.
-const UNHEARD_PORT: u16 = 6443;
-
 /// A running API server. Dropping it stops it; [`Server::shutdown`] waits for the end.
 pub struct Server {
     core: Arc<Core>,
@@ -102,7 +100,7 @@ impl Server {
         let listeners = listen(&config.listen).await?;
         let address = listeners.first().map(|(address, _)| *address);
         let tls = TlsAcceptor::from(Arc::new(pki.tls()?));
-        let core = Core::new(config, world, store, pki).map_err(StartError::Prepare)?;
+        let core = Core::new(config, address, world, store, pki).map_err(StartError::Prepare)?;
         let serving = core.clone();
         let each = |(_, listener)| tokio::spawn(serve::serve(serving.clone(), listener, tls.clone()));
         let tasks = listeners.into_iter().map(each).collect();

@@ -332,21 +332,16 @@ fn list_errors(given: &str, matching: &str, continued: bool, initial_events: Opt
 
 fn watch_errors(matching: &str, initial_events: Option<bool>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    match (initial_events, matching) {
-        (None, "") | (Some(_), "NotOlderThan") => {}
-        (Some(_), "") => {
-            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            errors.push(FieldError::forbidden(MATCH, detail));
-        }
-        (Some(_), other) => {
-            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            errors.push(FieldError::forbidden(MATCH, detail));
-            errors.push(FieldError::not_supported(MATCH, &json!(other), &["NotOlderThan"]));
-        }
-        (None, _) => {
-            let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            errors.push(FieldError::forbidden(MATCH, detail));
-        }
+    if initial_events.is_none() && !matching.is_empty() {
+        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        errors.push(FieldError::forbidden(MATCH, detail));
+    }
+    if initial_events.is_some() && matching != "NotOlderThan" {
+        let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        errors.push(FieldError::forbidden(MATCH, detail));
+    }
+    if !["", "NotOlderThan"].contains(&matching) {
+        errors.push(FieldError::not_supported(MATCH, &json!(matching), &["NotOlderThan"]));
     }
     errors
 }

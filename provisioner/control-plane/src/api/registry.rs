@@ -1,14 +1,21 @@
 //! The kinds that are served right now, found by where their paths stand.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use kprov_schema::discovery::{self, Entry};
 use kprov_schema::{KINDS, Kind, Resource};
 
-/// Every kind that is served: the built-in ones, later the defined ones too.
+use super::discovery as documents;
+
+/// Every kind that is served: the built-in ones, later the defined ones too. What is derived from it is made once.
 #[derive(Default)]
 pub(crate) struct Registry {
     by_plural: HashMap<String, Vec<Arc<Kind>>>,
+    entries: Vec<Entry>,
+    aggregated: [OnceLock<(Bytes, String)>; 2],
+    schema_hashes: OnceLock<BTreeMap<String, String>>,
 }
 
 impl Registry {
@@ -16,8 +23,9 @@ impl Registry {
     pub(crate) fn built_in() -> Self {
         let mut registry = Self::default();
         for kind in KINDS {
-            let kind = Arc::new(kind.clone());
-            registry.by_plural.entry(kind.resource.plural.to_string()).or_default().push(kind);
+            let plural = kind.resource.plural.to_string();
+            registry.by_plural.entry(plural).or_default().push(Arc::new(kind.clone()));
+            registry.entries.push(Entry::of(kind));
         }
         registry
     }
@@ -31,5 +39,24 @@ impl Registry {
     /// The kind of a resource.
     pub(crate) fn of(&self, resource: &Resource) -> Option<&Arc<Kind>> {
         self.find(&resource.group, &resource.version, &resource.plural)
+    }
+
+    /// What discovery says of the kinds.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The aggregated discovery document of the core group, or of all others, with its hash.
+    pub(crate) fn aggregated(&self, core: bool) -> &(Bytes, String) {
+        self.aggregated[usize::from(core)].get_or_init(|| {
+            let document = documents::text(&discovery::aggregated(&self.entries, core));
+            let hash = discovery::hash(&document);
+            (document, hash)
+        })
+    }
+
+    /// The hash of every OpenAPI document, by name.
+    pub(crate) fn schema_hashes(&self) -> &BTreeMap<String, String> {
+        self.schema_hashes.get_or_init(|| documents::schema_hashes(&self.entries))
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::encode::{Include, View, partial};
+use super::encode::{Include, View};
 use super::errors;
 use super::media::{Shape, Wanted};
 use super::verbs::watch::{Told, What};
@@ -72,18 +72,10 @@ impl Lines {
         let (kind, version) = (&self.kind.kind, self.kind.resource.api_version());
         let object = json!({"kind": kind, "apiVersion": version, "metadata": meta});
         match Object::try_from(object) {
-            Ok(object) if self.wanted.shape == Shape::Partial => {
-                frame("BOOKMARK", partial(&object).to_string().as_bytes())
+            Ok(object) if self.wanted.shape == Shape::Whole => {
+                frame("BOOKMARK", Value::from(object).to_string().as_bytes())
             }
-            Ok(object) if self.wanted.shape == Shape::Table => {
-                let mut table = json!({
-                    "kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": null, "rows": [],
-                    "metadata": {"resourceVersion": object.at(&["metadata", "resourceVersion"])},
-                });
-                table["rows"] = json!([{"cells": [], "object": partial(&object)}]);
-                frame("BOOKMARK", table.to_string().as_bytes())
-            }
-            Ok(object) => frame("BOOKMARK", Value::from(object).to_string().as_bytes()),
+            Ok(object) => self.shaped("BOOKMARK", &object),
             Err(error) => frame("ERROR", errors::to_value(&errors::internal(error)).to_string().as_bytes()),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kprov_schema::kind::Write;
-use kprov_schema::{Kind, Object, Status, meta};
+use kprov_schema::{Kind, Object, Status, Subresource, meta};
 use serde_json::{Value, json};
 
 use super::admission::{self, Effects, Intent};
@@ -55,13 +55,16 @@ pub(crate) fn same_namespace(target: &Target, object: &mut Object) -> Result<(),
     Ok(())
 }
 
-/// The name of an object is that of the path, or none is given.
-pub(crate) fn same_name(target: &Target, object: &mut Object) -> Result<(), Status> {
+/// The name of an object is that of the path.
+pub(crate) fn same_name(target: &Target, object: &Object) -> Result<(), Status> {
     let wanted = target.key.name.as_str();
     let given = object.name();
     if given.is_empty() {
-        object.set(&["metadata", "name"], wanted.into());
-    } else if given != wanted {
+        return Err(errors::bad_request(format!(
+            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if given != wanted {
         return Err(errors::bad_request(format!(
             "the name of the object ({given}) does not match the name on the URL ({wanted})"
         )));
@@ -122,16 +125,19 @@ async fn once(
         admission::admit(&intent, &mut object, &mut effects)?;
     }
     meta::keep_on_update(&mut object, &old.object);
-    kind.prepare(&mut object, Some(&old.object), door).map_err(|why| unreadable(kind, &why))?;
-    if door == Write::Main {
-        admission::allocate(&intent, &mut object, &mut effects)?;
+    object.set(&["metadata", "resourceVersion"], old.revision.to_string().into());
+    if !is_own(door) {
+        kind.prepare(&mut object, Some(&old.object), door).map_err(|why| unreadable(kind, &why))?;
+        if door == Write::Main {
+            admission::allocate(&intent, &mut object, &mut effects)?;
+        }
+        kprov_schema::canonical::canonicalise(kind, &mut object);
+        check(kind, &object, Some(&old.object), door)?;
     }
-    check(kind, &object, Some(&old.object), door)?;
     if door == Write::Main {
         let advice = kind.warnings(&object, Some(&old.object)).map_err(|why| unreadable(kind, &why))?;
         effects.warnings.extend(advice);
     }
-    object.set(&["metadata", "resourceVersion"], old.revision.to_string().into());
     if object == *old.object {
         return Ok(Some(Written { outcome: Outcome::Stored(old.clone()), warnings: effects.warnings }));
     }
@@ -139,6 +145,11 @@ async fn once(
         return Ok(Some(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings }));
     }
     commit(core, target, old, object, effects).await
+}
+
+/// Whether the change is the server's own, made from what the client said: the action's rules are all there are.
+fn is_own(door: Write) -> bool {
+    matches!(door, Write::Other(Subresource::Binding | Subresource::Eviction))
 }
 
 async fn commit(

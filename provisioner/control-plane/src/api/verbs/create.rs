@@ -78,6 +78,7 @@ async fn once(
     admission::admit(&intent, &mut object, &mut effects)?;
     kind.prepare(&mut object, None, Write::Main).map_err(|why| write::unreadable(kind, &why))?;
     admission::allocate(&intent, &mut object, &mut effects)?;
+    kprov_schema::canonical::canonicalise(kind, &mut object);
     write::check(kind, &object, None, Write::Main)?;
     effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
     if options.dry_run {

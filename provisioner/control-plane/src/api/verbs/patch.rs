@@ -34,7 +34,7 @@ pub(crate) async fn patch(
         };
         let Decoded { mut object, warnings } = patched(&decoding, &shown, how, patch, options)?;
         write::same_namespace(target, &mut object)?;
-        write::same_name(target, &mut object)?;
+        write::same_name(target, &object)?;
         // Only a resourceVersion that the patch itself names is a precondition.
         if object.revision() == Some(old.revision) {
             object.remove(&["metadata", "resourceVersion"]);

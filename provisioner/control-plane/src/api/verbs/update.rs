@@ -20,7 +20,7 @@ pub(crate) async fn update(
     options: &WriteOptions,
 ) -> Result<Written, Status> {
     write::same_namespace(target, &mut object)?;
-    write::same_name(target, &mut object)?;
+    write::same_name(target, &object)?;
     let Some(part) = target.part else {
         return write::modify(core, user, target, Write::Main, options, |_| {
             Ok(Proposal { object: object.clone(), warnings: Vec::new() })

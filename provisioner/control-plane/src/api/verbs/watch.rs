@@ -17,6 +17,8 @@ use crate::store::{Change, Moved, Prefix, ReadError, Stored};
 const BATCH: usize = 256;
 /// Seconds between bookmarks.
 const BOOKMARK_SECONDS: i64 = 60;
+/// A watch shorter than this ends without a bookmark.
+const SHORT_SECONDS: i64 = 2;
 /// The least and the additional most seconds that a watch lives which names no time.
 const LIFE_SECONDS: (u64, u64) = (1800, 1800);
 
@@ -52,6 +54,7 @@ struct Watcher {
     ready: VecDeque<Told>,
     bookmarks: bool,
     next_bookmark: Timestamp,
+    begun: Timestamp,
     end: Timestamp,
     over: bool,
 }
@@ -78,6 +81,7 @@ pub(crate) fn watch(
         ready: VecDeque::new(),
         bookmarks: options.bookmarks,
         next_bookmark: after(now, BOOKMARK_SECONDS),
+        begun: now,
         end: after(now, i64::try_from(life).unwrap_or(i64::MAX)),
         over: false,
     };
@@ -122,7 +126,7 @@ impl Watcher {
                     self.ready.extend(told);
                     let moved = read.upto > self.cursor;
                     self.cursor = self.cursor.max(read.upto);
-                    if self.ready.is_empty() && !(moved && !read.events.is_empty()) {
+                    if self.ready.is_empty() && (read.events.is_empty() || !moved) {
                         self.wait(self.cursor).await;
                     }
                 }
@@ -157,7 +161,9 @@ impl Watcher {
         }
         let now = self.core.world.clock.now();
         self.over |= now >= self.end;
-        if self.bookmarks && self.cursor <= self.core.store.head() {
+        // A watch of a moment has nothing to tell that its client does not know.
+        let long = after(self.begun, SHORT_SECONDS) <= now;
+        if self.bookmarks && long && self.cursor <= self.core.store.head() {
             self.next_bookmark = after(now, BOOKMARK_SECONDS);
             self.ready.push_back(Told::Bookmark { revision: self.cursor, initial: false });
         }
