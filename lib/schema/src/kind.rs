@@ -6,9 +6,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, PodTemplate, ReplicationController, Secret, Service,
+    ServiceAccount,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
 use serde::Serialize;
@@ -124,6 +127,10 @@ pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static 
     }
     /// Fills in what the client left out. Idempotent.
     fn fill_defaults(&mut self) {}
+    /// Fills in what the typed struct always writes, so that no difference ever shows it.
+    fn fill_untyped(object: &mut Object) {
+        let _ = object;
+    }
     /// Before validation: drops what clients may not set, keeps status, raises the generation.
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
         let _ = (old, write);
@@ -287,6 +294,7 @@ impl<T: Rules> Behaviour for Typing<T> {
     }
 
     fn fill_defaults(&self, object: &mut Object) -> Result<(), String> {
+        T::fill_untyped(object);
         change::<T>(object, |typed| {
             typed.fill_defaults();
             Ok(())
@@ -511,11 +519,16 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Namespace>(Scope::Cluster),
     Kind::of::<Node>(Scope::Cluster),
     Kind::of::<Pod>(Scope::Namespaced),
+    Kind::of::<PodTemplate>(Scope::Namespaced),
+    Kind::of::<ReplicationController>(Scope::Namespaced),
     Kind::of::<Secret>(Scope::Namespaced),
     Kind::of::<Service>(Scope::Namespaced),
     Kind::of::<ServiceAccount>(Scope::Namespaced),
+    Kind::of::<ControllerRevision>(Scope::Namespaced),
+    Kind::of::<DaemonSet>(Scope::Namespaced),
     Kind::of::<Deployment>(Scope::Namespaced),
     Kind::of::<ReplicaSet>(Scope::Namespaced),
+    Kind::of::<StatefulSet>(Scope::Namespaced),
     Kind::of::<Lease>(Scope::Namespaced),
     Kind::of::<EndpointSlice>(Scope::Namespaced),
     Kind::of::<events::v1::Event>(Scope::Namespaced),

@@ -1,5 +1,7 @@
 //! Cells and columns that the tables of several kinds share.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::Container;
@@ -117,6 +119,13 @@ pub fn images(containers: &[Container]) -> Value {
 
 fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Value {
     texts.collect::<Vec<_>>().join(",").into()
+}
+
+/// Labels as text, such as `a=b,c=d`; `<none>` when there are none.
+#[must_use]
+pub fn labels(labels: Option<&BTreeMap<String, String>>) -> Value {
+    let pairs: Vec<String> = labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    or_none(Some(&pairs.join(",")))
 }
 
 /// A label selector as text, such as `a=b,c in (d,e)`: empty when it selects everything, `None` when it is wrong.

@@ -104,7 +104,8 @@ impl Errors {
 
     /// A value is bad, shown as text that is written already.
     pub(crate) fn invalid_written(&mut self, at: &Path<'_>, written: &str, why: &str) {
-        self.found.push(FieldError::new(FieldErrorKind::Invalid, at, format!("{written}: {why}")));
+        let detail = if why.is_empty() { written.to_owned() } else { format!("{written}: {why}") };
+        self.found.push(FieldError::new(FieldErrorKind::Invalid, at, detail));
     }
 
     /// A text has every one of these complaints.

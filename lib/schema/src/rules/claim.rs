@@ -1,15 +1,38 @@
 //! What a claim for storage may ask for.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, TypedObjectReference};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, TypedObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::check::{Errors, Path, list, text};
+use super::pod::defaults::{default_text, round_up};
+use super::pod::warnings::fractions;
 use crate::meta;
 use crate::names;
 use crate::quantity::Quantity;
 use crate::selector;
 
 const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+
+/// Fills in a claim, or the template of one.
+pub(crate) fn fill_defaults(claim: &mut PersistentVolumeClaim) {
+    default_text(&mut claim.status.get_or_insert_default().phase, "Pending");
+    let spec = claim.spec.get_or_insert_default();
+    default_text(&mut spec.volume_mode, "Filesystem");
+    if let Some(resources) = &mut spec.resources {
+        resources.limits.iter_mut().chain(&mut resources.requests).for_each(round_up);
+    }
+}
+
+/// Advice about a claim's `spec` at `at`.
+pub(crate) fn warnings(at: &Path<'_>, spec: Option<&PersistentVolumeClaimSpec>) -> Vec<String> {
+    let mut found = Vec::new();
+    let at = at.child("resources");
+    if let Some(resources) = spec.and_then(|spec| spec.resources.as_ref()) {
+        fractions(&mut found, &at.child("requests"), resources.requests.as_ref(), &["storage"]);
+        fractions(&mut found, &at.child("limits"), resources.limits.as_ref(), &["storage"]);
+    }
+    found
+}
 
 /// Checks the metadata of a claim's template: labels and annotations, nothing else.
 pub(crate) fn template_metadata(errors: &mut Errors, at: &Path<'_>, metadata: Option<&ObjectMeta>) {

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod claim;
 pub mod config;
+pub mod daemonset;
 pub mod endpoints;
 pub mod event;
 mod fields;
@@ -10,7 +11,9 @@ pub mod lease;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod replication;
 pub(crate) mod scale;
 pub mod service;
 pub mod serviceaccount;
+pub mod statefulset;
 pub mod workload;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
@@ -13,6 +13,22 @@ use crate::names;
 use crate::object::Object;
 use crate::selector::{self, Labels};
 use crate::status::shown;
+
+/// The description of a column with the names of containers.
+pub(crate) const CONTAINERS: &str = "Names of each container in the template.";
+/// The description of a column with the images of containers.
+pub(crate) const IMAGES: &str = "Images referenced by each container in the template.";
+
+/// The containers of a template that may be absent.
+pub(crate) fn containers(template: Option<&PodTemplateSpec>) -> &[Container] {
+    let spec = template.and_then(|template| template.spec.as_ref());
+    spec.map(|spec| spec.containers.as_slice()).unwrap_or_default()
+}
+
+/// Whether a selector is not there at all.
+pub(crate) fn is_absent(selector: &LabelSelector) -> bool {
+    selector.match_labels.is_none() && selector.match_expressions.is_none()
+}
 
 /// A label selector as upstream's messages show it: labels before expressions.
 #[must_use]
@@ -40,9 +56,9 @@ pub(crate) fn workload_selector(
     at: &Path<'_>,
     wanted: &LabelSelector,
     empty: &str,
+    wrong: &str,
 ) -> Option<Labels> {
-    let none = wanted.match_labels.is_none() && wanted.match_expressions.is_none();
-    if none {
+    if is_absent(wanted) {
         errors.required(at, "");
         return Some(Labels::nothing());
     }
@@ -54,7 +70,7 @@ pub(crate) fn workload_selector(
     match Labels::of(wanted) {
         Ok(labels) if selector::validate(wanted, "").is_empty() => Some(labels),
         _ => {
-            errors.invalid_written(at, &written_selector(wanted), "invalid label selector");
+            errors.invalid_written(at, &written_selector(wanted), wrong);
             None
         }
     }
@@ -65,8 +81,7 @@ pub(crate) fn same_selector(errors: &mut Errors, at: &Path<'_>, new: &LabelSelec
     if super::pod::same(new, old) {
         return;
     }
-    let absent = new.match_labels.is_none() && new.match_expressions.is_none();
-    let written = if absent { "null".to_owned() } else { written_selector(new) };
+    let written = if is_absent(new) { "null".to_owned() } else { written_selector(new) };
     errors.invalid_written(at, &written, "field is immutable");
 }
 
@@ -75,9 +90,15 @@ pub(crate) fn selected_template(errors: &mut Errors, at: &Path<'_>, template: &P
     let own = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
     let selected = labels.matches(|key| own.and_then(|own| own.get(key)).map(String::as_str));
     if !labels.is_everything() && !selected {
-        let at = at.child("metadata");
-        errors.invalid(&at.child("labels"), json!(own), "`selector` does not match template `labels`");
+        unmatched(errors, at, template);
     }
+}
+
+/// A template makes pods that its workload does not select.
+pub(crate) fn unmatched(errors: &mut Errors, at: &Path<'_>, template: &PodTemplateSpec) {
+    let own = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
+    let at = at.child("metadata");
+    errors.invalid(&at.child("labels"), json!(own), "`selector` does not match template `labels`");
 }
 
 /// Checks the template of pods that run for ever.
@@ -91,6 +112,11 @@ pub(crate) fn running_template(
 ) {
     selected_template(errors, at, template, labels);
     validate::template(errors, at, template, old);
+    runs_for_ever(errors, at, template, kind);
+}
+
+/// Checks that a template's pods are started again whenever they end.
+pub(crate) fn runs_for_ever(errors: &mut Errors, at: &Path<'_>, template: &PodTemplateSpec, kind: &str) {
     let at = at.child("spec");
     let spec = template.spec.as_ref();
     let restart = spec.map_or("", |spec| text(&spec.restart_policy));

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, ReplicaSet, ReplicaSetSpec, ReplicaSetStatus,
     RollingUpdateDeployment,
 };
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
@@ -16,9 +16,6 @@ use crate::kind::{Column, Rules, Selectable, Subresource, Write};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
 use crate::table;
-
-const CONTAINERS: &str = "Names of each container in the template.";
-const IMAGES: &str = "Images referenced by each container in the template.";
 
 impl Rules for Deployment {
     const SHORT: &'static [&'static str] = &["deploy"];
@@ -42,8 +39,8 @@ impl Rules for Deployment {
             |it, _| it.status.as_ref().and_then(|status| status.available_replicas).unwrap_or_default().into(),
         ),
         table::age(),
-        table::wide("Containers", CONTAINERS, |it, _| table::containers(deployment_containers(it))),
-        table::wide("Images", IMAGES, |it, _| table::images(deployment_containers(it))),
+        table::wide("Containers", scale::CONTAINERS, |it, _| table::containers(deployment_containers(it))),
+        table::wide("Images", scale::IMAGES, |it, _| table::images(deployment_containers(it))),
         table::wide(
             "Selector",
             "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected \
@@ -99,8 +96,8 @@ impl Rules for Deployment {
     }
 }
 
-fn deployment_containers(it: &Deployment) -> &[k8s_openapi::api::core::v1::Container] {
-    it.spec.template.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default()
+fn deployment_containers(it: &Deployment) -> &[Container] {
+    scale::containers(Some(&it.spec.template))
 }
 
 fn default_strategy(spec: &mut DeploymentSpec) {
@@ -139,8 +136,8 @@ impl Rules for ReplicaSet {
             |it, _| it.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default().into(),
         ),
         table::age(),
-        table::wide("Containers", CONTAINERS, |it, _| table::containers(replica_set_containers(it))),
-        table::wide("Images", IMAGES, |it, _| table::images(replica_set_containers(it))),
+        table::wide("Containers", scale::CONTAINERS, |it, _| table::containers(replica_set_containers(it))),
+        table::wide("Images", scale::IMAGES, |it, _| table::images(replica_set_containers(it))),
         table::wide(
             "Selector",
             "Selector is a label query over pods that should match the replica count. Label keys and values that must \
@@ -193,9 +190,8 @@ impl Rules for ReplicaSet {
     }
 }
 
-fn replica_set_containers(it: &ReplicaSet) -> &[k8s_openapi::api::core::v1::Container] {
-    let spec = it.spec.template.as_ref().and_then(|template| template.spec.as_ref());
-    spec.map(|spec| spec.containers.as_slice()).unwrap_or_default()
+fn replica_set_containers(it: &ReplicaSet) -> &[Container] {
+    scale::containers(it.spec.template.as_ref())
 }
 
 /// Advice about a workload: about its name when it is new, about its template when its generation rises.
@@ -221,7 +217,8 @@ const MORE_THAN_ALL: &str = "cannot be greater than status.replicas";
 fn deployment_spec(errors: &mut Errors, spec: &DeploymentSpec, old: Option<&DeploymentSpec>) {
     let at = Path::root("spec");
     errors.non_negative(&at.child("replicas"), spec.replicas.unwrap_or_default().into());
-    let labels = scale::workload_selector(errors, &at.child("selector"), &spec.selector, EMPTY);
+    let labels =
+        scale::workload_selector(errors, &at.child("selector"), &spec.selector, EMPTY, "invalid label selector");
     if let Some(labels) = &labels {
         let before = old.map(|old| &old.template);
         scale::running_template(errors, &at.child("template"), &spec.template, before, labels, "ReplicaSet");
@@ -318,7 +315,15 @@ fn deployment_status(errors: &mut Errors, new: &Deployment, old: &Deployment) {
     }
 }
 
-fn parts_of_all(errors: &mut Errors, at: &Path<'_>, parts: &[(&str, i64)], all: i64, ready: i64, available: i64) {
+/// Parts may not be more than all, and not more available than ready.
+pub(crate) fn parts_of_all(
+    errors: &mut Errors,
+    at: &Path<'_>,
+    parts: &[(&str, i64)],
+    all: i64,
+    ready: i64,
+    available: i64,
+) {
     for (field, count) in parts.iter().filter(|(_, count)| *count > all) {
         errors.invalid(&at.child(field), *count, MORE_THAN_ALL);
     }
@@ -331,7 +336,8 @@ fn replica_set_spec(errors: &mut Errors, spec: &ReplicaSetSpec, old: Option<&Rep
     let at = Path::root("spec");
     errors.non_negative(&at.child("replicas"), spec.replicas.unwrap_or_default().into());
     errors.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default().into());
-    let labels = scale::workload_selector(errors, &at.child("selector"), &spec.selector, EMPTY);
+    let labels =
+        scale::workload_selector(errors, &at.child("selector"), &spec.selector, EMPTY, "invalid label selector");
     if let Some(labels) = &labels {
         let template = spec.template.clone().unwrap_or_default();
         let before = old.and_then(|old| old.template.as_ref());

@@ -128,24 +128,32 @@ fn annotation_update(errors: &mut Errors, new: &Pod, old: &Pod) {
 
 /// Checks the pod template of a workload; `old` is what it replaces.
 pub(crate) fn template(errors: &mut Errors, at: &Path<'_>, template: &PodTemplateSpec, old: Option<&PodTemplateSpec>) {
-    let (metadata, none) = (template.metadata.clone().unwrap_or_default(), PodSpec::default());
+    let none = PodSpec::default();
     let spec = template.spec.as_ref().unwrap_or(&none);
     let options = Options {
         is_pod: false,
         lenient_selectors: old.and_then(|old| old.spec.as_ref()).is_some_and(has_bad_selectors),
     };
+    template_metadata(errors, at, template);
+    let spec_at = at.child("spec");
+    self::spec::spec(errors, &spec_at, spec, None, options);
+    let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+    annotations::match_fields(errors, &spec_at, annotations, spec);
+    if !list(&spec.ephemeral_containers).is_empty() {
+        let why = "ephemeral containers not allowed in pod template";
+        errors.forbidden(&spec_at.child("ephemeralContainers"), why);
+    }
+}
+
+/// Checks labels and annotations of a template.
+pub(crate) fn template_metadata(errors: &mut Errors, at: &Path<'_>, template: &PodTemplateSpec) {
+    let (metadata, none) = (template.metadata.clone().unwrap_or_default(), PodSpec::default());
+    let spec = template.spec.as_ref().unwrap_or(&none);
     let labels = metadata.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
     errors.extend(meta::label_pairs(labels, &at.child("labels").to_string()));
     let pairs = metadata.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
     errors.extend(meta::annotation_pairs(pairs, &at.child("annotations").to_string()));
     annotations::annotations(errors, &at.child("annotations"), metadata.annotations.as_ref(), spec);
-    let spec_at = at.child("spec");
-    self::spec::spec(errors, &spec_at, spec, None, options);
-    annotations::match_fields(errors, &spec_at, metadata.annotations.as_ref(), spec);
-    if !list(&spec.ephemeral_containers).is_empty() {
-        let why = "ephemeral containers not allowed in pod template";
-        errors.forbidden(&spec_at.child("ephemeralContainers"), why);
-    }
 }
 
 /// Checks a binding of a pod to a node.

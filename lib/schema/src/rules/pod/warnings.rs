@@ -15,6 +15,7 @@ use super::overlaps;
 use crate::names;
 use crate::quantity::Quantity;
 use crate::rules::check::{Path, list, text};
+use crate::rules::claim;
 use crate::status::quoted;
 
 const DEPRECATED_LABELS: &[(&str, &str)] = &[
@@ -211,11 +212,7 @@ fn volume(warnings: &mut Vec<String>, at: &Path<'_>, volume: &Volume) {
     if let Some(template) = volume.ephemeral.as_ref().and_then(|one| one.volume_claim_template.as_ref()) {
         let at = at.child("ephemeral");
         let at = at.child("volumeClaimTemplate");
-        let at = at.child("spec");
-        let at = at.child("resources");
-        let resources = template.spec.resources.clone().unwrap_or_default();
-        fractions(warnings, &at.child("requests"), resources.requests.as_ref(), &["storage"]);
-        fractions(warnings, &at.child("limits"), resources.limits.as_ref(), &["storage"]);
+        warnings.extend(claim::warnings(&at.child("spec"), Some(&template.spec)));
     }
     let gone = [("cephfs", volume.cephfs.is_some()), ("rbd", volume.rbd.is_some())];
     for (field, _) in gone.iter().filter(|(_, set)| *set) {
