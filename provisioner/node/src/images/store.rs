@@ -292,7 +292,7 @@ impl Store {
         }
         self.write_index(entries.into_iter())?;
         let image = self.catalog()?.by_id(&config.digest).map(|e| e.image.clone());
-        image.ok_or_else(|| Error::Missing(config.digest))
+        image.ok_or(Error::Missing(config.digest))
     }
 
     fn write_blob(&self, bytes: &[u8], media_type: &str) -> Result<Descriptor, Error> {

@@ -11,7 +11,7 @@ use kprov_node::runtime::oci::{Oci, purge};
 use kprov_node::runtime::*;
 use serde_json::Value;
 
-use crate::fixture::{Fixture, ready, said};
+use crate::fixture::{Fixture, ready, said, said_when};
 
 type Case = fn(&Fixture) -> BoxFuture<'_, ()>;
 
@@ -43,6 +43,7 @@ pub const ALL: &[(&str, Case)] = cases![
     what_a_container_leaves_is_killed_with_it,
     refusals_are_clear_and_leave_nothing,
     a_privileged_container_gets_what_the_machine_grants,
+    the_echo_server_answers_and_ends_gracefully,
     everything_can_be_purged_without_an_agent,
 ];
 
@@ -503,4 +504,27 @@ async fn everything_can_be_purged_without_an_agent(f: &Fixture) {
     assert!(Oci::open(f.config.clone()).await.is_err(), "what can't be read is an error");
     purge(&f.config).await.unwrap();
     f.assert_nothing_left();
+}
+
+async fn the_echo_server_answers_and_ends_gracefully(f: &Fixture) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let pod = f.sandbox("echo").await;
+    let mut spec = f.spec("echo", "main", &["echo", "127.0.0.1:0"]).await;
+    spec.privileges = Privileges::default();
+    spec.env.push(("COLOR".into(), "red".into()));
+    let log = spec.log_path.clone();
+    let made = f.oci().start(&pod, spec).await.unwrap();
+    let address = said_when(log.clone(), |text| text.ends_with('\n')).await;
+    let mut answer = String::new();
+    let mut stream = tokio::net::TcpStream::connect(address.trim()).await.unwrap();
+    stream.write_all(b"GET /a?b=c HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream.read_to_string(&mut answer).await.unwrap();
+    for words in
+        ["200 OK", "Hostname: echo-host", "client_address=127.0.0.1", "real path=/a?b=c", "COLOR=red", "host=web"]
+    {
+        assert!(answer.contains(words), "{words}: {answer}");
+    }
+    f.oci().stop(&made.id, GRACE).await.unwrap();
+    assert!(matches!(f.state(&made.id).await, ContainerState::Exited(Exit { code: 0, .. })));
+    assert!(said(&log, "stdout").ends_with("ended\n"));
 }

@@ -183,15 +183,24 @@ impl Fixture {
 
 /// Waits until a container has said that it is ready.
 pub async fn ready(log: PathBuf) {
+    said_when(log, |text| text == "ready\n").await;
+}
+
+/// What a container has said when it is enough.
+pub async fn said_when(log: PathBuf, enough: fn(&str) -> bool) -> String {
     use rustix::fs::inotify;
     let wait = move || {
         let events = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
         inotify::add_watch(&events, &log, inotify::WatchFlags::MODIFY).unwrap();
-        while said(&log, "stdout") != "ready\n" {
+        loop {
+            let text = said(&log, "stdout");
+            if enough(&text) {
+                return text;
+            }
             rustix::io::read(&events, &mut [0; 1024]).unwrap();
         }
     };
-    tokio::task::spawn_blocking(wait).await.unwrap();
+    tokio::task::spawn_blocking(wait).await.unwrap()
 }
 
 /// What a log says, without its times.

@@ -12,6 +12,7 @@ use serde_json::json;
 pub fn run(args: &[String]) -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["echo", address] => echo(address),
         ["until-stopped"] => until(Signal::SIGTERM),
         ["until-quit"] => until(Signal::SIGQUIT),
         ["stubborn"] => stubborn(),
@@ -30,6 +31,17 @@ pub fn run(args: &[String]) -> ExitCode {
         other => panic!("unknown: {other:?}"),
     }
     ExitCode::SUCCESS
+}
+
+/// Serves on a free port that it says.
+fn echo(address: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        kprov_node::echo::serve_on(listener).await.unwrap();
+        println!("ended");
+    });
 }
 
 fn until(signal: Signal) {

@@ -27,7 +27,7 @@ pub(super) struct SandboxRecord {
 /// ```text
 /// sandbox.json  shim.sock  shim.log  shm/
 /// containers/<id>/   record.json  config.json  upper/  work/  rootfs/
-/// runtime/<id>/      libcontainer's own notes
+/// containers/<id>/<id>/   libcontainer's own notes
 /// ```
 #[derive(Clone, Debug)]
 pub(super) struct PodFolder(pub(super) PathBuf);
@@ -54,10 +54,6 @@ impl PodFolder {
 
     pub(super) fn shm(&self) -> PathBuf {
         self.0.join("shm")
-    }
-
-    pub(super) fn runtime(&self) -> PathBuf {
-        self.0.join("runtime")
     }
 
     /// What the containers' records say. A container without a record was never begun.
@@ -112,14 +108,16 @@ pub(super) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
-/// Moves a folder into the trash and deletes it there, so that a crash leaves no half folder in its place.
-pub(super) fn discard(root: &Path, folder: &Path, unique: &str) -> io::Result<()> {
+/// Moves a folder into the trash, so that no crash leaves half a folder in its place. `None` when it is not there.
+///
+/// Deleting it there may take its time: on some disks every folder costs milliseconds.
+pub(super) fn throw_away(root: &Path, folder: &Path, unique: &str) -> io::Result<Option<PathBuf>> {
     let trash = root.join("trash");
     fs::create_dir_all(&trash)?;
     let doomed = trash.join(unique);
     match fs::rename(folder, &doomed) {
-        Ok(()) => fs::remove_dir_all(&doomed),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => Ok(Some(doomed)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -34,7 +34,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use self::cgroup::{Cgroup, Setup};
-use self::folder::{PodFolder, SandboxRecord, discard, load, names_in, save};
+use self::folder::{PodFolder, SandboxRecord, load, names_in, save, throw_away};
 use self::link::{Pod, Reader};
 use self::wire::{Ask, Launch};
 use super::{
@@ -167,10 +167,19 @@ impl Inner {
         names_in(&trash)?.iter().try_for_each(|name| fs::remove_dir_all(trash.join(name)))
     }
 
+    /// Takes a folder away at once, and deletes it in its own time.
     async fn discard(&self, folder: PathBuf) -> Result<(), RuntimeError> {
         let (root, unique) = (self.config.root.clone(), self.config.world.uuid());
         let what = format!("can't remove {}", folder.display());
-        blocking(move || discard(&root, &folder, &unique)).await.map_err(system(what))
+        let thrown = blocking(move || throw_away(&root, &folder, &unique)).await.map_err(system(what))?;
+        let Some(doomed) = thrown else { return Ok(()) };
+        tokio::task::spawn_blocking(move || match fs::remove_dir_all(&doomed) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %doomed.display(), %error, "a folder stays in the trash until the next start");
+            }
+            _ => {}
+        });
+        Ok(())
     }
 
     /// Takes back the images of containers that are gone.
@@ -212,11 +221,10 @@ impl Inner {
 
     /// Deletes folders of containers that the shim has forgotten already.
     async fn drop_strays(&self, pod: &Pod) -> Result<(), RuntimeError> {
-        for parent in [pod.folder.0.join("containers"), pod.folder.runtime()] {
-            for id in names_in(&parent).map_err(system("can't read a pod's folder"))? {
-                if pod.container(&id).is_none() {
-                    self.discard(parent.join(id)).await?;
-                }
+        let parent = pod.folder.0.join("containers");
+        for id in names_in(&parent).map_err(system("can't read a pod's folder"))? {
+            if pod.container(&id).is_none() {
+                self.discard(parent.join(id)).await?;
             }
         }
         Ok(())
@@ -401,7 +409,6 @@ impl Inner {
             pod.ask(Ask::Forget(id.to_owned())).await?;
         }
         self.discard(pod.folder.container(id)).await?;
-        self.discard(pod.folder.runtime().join(id)).await?;
         self.release(id).await?;
         pod.forget(id);
         Ok(())

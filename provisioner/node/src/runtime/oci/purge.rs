@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use super::cgroup::{Cgroup, Setup};
 use super::folder::{PodFolder, names_in};
 use super::wire::{Ask, Request, encode};
-use super::{OciConfig, blocking, clear_cgroup, system};
+use super::{ATTEMPTS, OciConfig, blocking, clear_cgroup, system};
 use crate::runtime::RuntimeError;
 
 /// A shim that takes longer to end its pod is killed.
@@ -91,9 +91,17 @@ fn remove_parents(setup: &Setup, cgroup: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// The agent that was stopped a moment ago may still be deleting what it had thrown away.
 fn remove_folder(root: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(root) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    let mut removed = Ok(());
+    for _ in 0..ATTEMPTS {
+        removed = fs::remove_dir_all(root);
+        match &removed {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound && root.exists() => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            _ => break,
+        }
     }
+    removed
 }

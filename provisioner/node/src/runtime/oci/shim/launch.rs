@@ -88,13 +88,11 @@ fn make(launch: &Launch, site: &Site<'_>, stdout: OwnedFd, stderr: OwnedFd) -> R
         .map_err(|e| Fault::system("can't mount the container's root file system", e))?;
     write_document(launch, site, &folder, &rootfs)?;
     let (failed, failure) = pipe().map_err(|e| Fault::system("can't make a pipe", e))?;
-    let state = site.folder.runtime();
-    fs::create_dir_all(&state).map_err(|e| Fault::system(format!("can't make {}", state.display()), e))?;
     let stdin = File::open("/dev/null").map_err(|e| Fault::system("can't open /dev/null", e))?;
     let failure = Rc::new(failure);
     let built = ContainerBuilder::new(launch.container.id.clone(), SyscallType::default())
         .with_executor(Program { failure: Rc::clone(&failure) })
-        .with_root_path(&state)
+        .with_root_path(&folder)
         .map(|b| {
             b.with_stdin(stdin)
                 .with_stdout(stdout)
@@ -140,15 +138,15 @@ fn mount_root(layers: &LayerList, folder: &Path) -> io::Result<()> {
     const NONE: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-    for name in ["upper", "work", "rootfs", "empty"] {
-        let path = folder.join(name);
-        fs::create_dir_all(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    for name in ["upper", "work", "rootfs"] {
+        fs::create_dir(folder.join(name))?;
     }
+    // The mode of the upper folder is the mode of the container's root.
+    fs::set_permissions(folder.join("upper"), fs::Permissions::from_mode(0o755))?;
     // Short paths from here: overlayfs takes all lower folders in one page.
     std::env::set_current_dir(&layers.folder)?;
-    let empty = folder.join("empty");
-    let lower = if layers.names.is_empty() { escape(&empty) } else { layers.names.join(":") };
+    // An image without layers has the empty folder that the root is mounted on below it.
+    let lower = if layers.names.is_empty() { escape(&folder.join("rootfs")) } else { layers.names.join(":") };
     let (upper, work) = (escape(&folder.join("upper")), escape(&folder.join("work")));
     let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
     // The writable layer does not outlive the machine, so it need not be synced when the container goes.
