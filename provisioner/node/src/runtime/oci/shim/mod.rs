@@ -74,6 +74,7 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn serve(folder: PodFolder) -> io::Result<()> {
     setsid()?;
+    rustix::thread::set_name(c"kprov-shim")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
