@@ -89,14 +89,14 @@ pub enum Action {
 /// What must hold for the actions behind it.
 #[derive(Debug, PartialEq)]
 pub enum Check {
-    /// No object of this life is there.
+    /// No object of the key is there, or only one of another life.
     Absent {
         /// Its kind.
         resource: Resource,
         /// The object.
         key: Key,
-        /// Its life.
-        uid: Uid,
+        /// Its life; any when `None`.
+        uid: Option<Uid>,
     },
     /// A namespace holds nothing of a kind.
     Empty {

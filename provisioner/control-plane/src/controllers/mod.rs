@@ -4,22 +4,34 @@
 
 pub mod action;
 pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod garbage;
 pub mod meta;
+pub mod mirror;
+pub mod namespace;
+pub mod node_health;
+pub mod pod_eviction;
+pub mod pod_garbage;
+pub mod pod_ranges;
 mod queue;
 pub mod recorder;
 pub mod replicaset;
 pub mod rollout;
+pub mod root_ca;
 pub mod runner;
 pub mod selector;
+pub mod service_account;
 pub mod snapshot;
 pub mod status;
+pub mod taint;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use kprov_schema::{Key, Resource};
+use kprov_schema::{KINDS, Key, Resource};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
@@ -112,7 +124,21 @@ impl Row {
 }
 
 /// Every controller.
-pub const CONTROLLERS: &[Row] = &[Row::of::<deployment::Deployments>(), Row::of::<replicaset::ReplicaSets>()];
+pub const CONTROLLERS: &[Row] = &[
+    Row::of::<deployment::Deployments>(),
+    Row::of::<endpoints::EndpointsOfServices>(),
+    Row::of::<endpointslice::SlicesOfServices>(),
+    Row::of::<garbage::Garbage>(),
+    Row::of::<mirror::SlicesOfEndpoints>(),
+    Row::of::<namespace::Namespaces>(),
+    Row::of::<node_health::NodeHealth>(),
+    Row::of::<pod_eviction::PodEviction>(),
+    Row::of::<pod_garbage::PodGarbage>(),
+    Row::of::<pod_ranges::PodRanges>(),
+    Row::of::<replicaset::ReplicaSets>(),
+    Row::of::<root_ca::RootCa>(),
+    Row::of::<service_account::DefaultAccounts>(),
+];
 
 /// Running controllers. They stop when this is dropped.
 pub struct Controllers {
@@ -138,4 +164,9 @@ pub fn start(client: &Client, world: &World, config: &Config) -> Controllers {
         tasks.spawn((row.start)(context, config));
     }
     Controllers { _informers: informers, _tasks: tasks }
+}
+
+/// The built-in kinds whose objects own or are owned. Events are neither, and too many to be followed.
+fn followed_kinds() -> impl Iterator<Item = &'static kprov_schema::Kind> {
+    KINDS.iter().filter(|kind| kind.kind != "Event")
 }

@@ -177,7 +177,7 @@ async fn round<C: Controller>(controller: Arc<C>, context: Context, key: Key) ->
         if let Stop::Failed(failure) = stop {
             tracing::debug!(controller = C::NAME, key = %round.key, error = %failure.status, "action failed");
             if !failure.status.is_conflict()
-                && let Some(again) = decide(&*controller, &context, &snapshot.after(failure), &mut round)
+                && let Some(again) = decide(&*controller, &context, &snapshot.after(*failure), &mut round)
                 && let Err(Stop::Failed(second)) = doing.all(again.actions).await
             {
                 tracing::warn!(controller = C::NAME, key = %round.key, error = %second.status, "failure not reported");
@@ -207,7 +207,7 @@ enum Stop {
     /// What it was based on does not hold any more.
     Outdated,
     /// The API server refused.
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
 /// Doing one list of actions.
@@ -294,7 +294,7 @@ async fn one(context: &Context, source: &'static str, action: Action) -> Result<
                 Err(status) if status.is_not_found() => {}
                 Err(status) => {
                     report.into_iter().for_each(|report| record(report.failure.filled(&status.message)));
-                    return Err(Stop::Failed(Failure { key, resource, status }));
+                    return Err(Stop::Failed(Box::new(Failure { key, resource, status })));
                 }
             }
             Ok(uid.map(|uid| Written::Deleted(resource, key, kprov_schema::Uid(uid))))
@@ -310,24 +310,24 @@ async fn one(context: &Context, source: &'static str, action: Action) -> Result<
 fn written(resource: Resource, key: Key, result: Result<Arc<Object>, Status>) -> Result<Option<Written>, Stop> {
     match result {
         Ok(object) => Ok(Some(Written::At(resource, object.revision().unwrap_or(Revision(0))))),
-        Err(status) => Err(Stop::Failed(Failure { key, resource, status })),
+        Err(status) => Err(Stop::Failed(Box::new(Failure { key, resource, status }))),
     }
 }
 
 async fn holds(client: &Client, check: Check) -> Result<Option<Written>, Stop> {
     match check {
         Check::Absent { resource, key, uid } => match client.get(&resource, &key).await {
-            Ok(object) if object.uid() == uid => Err(Stop::Outdated),
+            Ok(object) if uid.is_none_or(|uid| object.uid() == uid) => Err(Stop::Outdated),
             Ok(_) => Ok(None),
             Err(status) if status.is_not_found() => Ok(None),
-            Err(status) => Err(Stop::Failed(Failure { key, resource, status })),
+            Err(status) => Err(Stop::Failed(Box::new(Failure { key, resource, status }))),
         },
         Check::Empty { resource, namespace } => {
             let which = Selection { namespace: Some(namespace.clone()), ..Selection::default() };
             match client.list(&resource, &which).await {
                 Ok(list) if list.items.is_empty() => Ok(None),
                 Ok(_) => Err(Stop::Outdated),
-                Err(status) => Err(Stop::Failed(Failure { key: Key::new(namespace, ""), resource, status })),
+                Err(status) => Err(Stop::Failed(Box::new(Failure { key: Key::new(namespace, ""), resource, status }))),
             }
         }
     }

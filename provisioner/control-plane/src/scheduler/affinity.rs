@@ -5,6 +5,7 @@ use kprov_schema::selector::Requirement;
 
 use super::node::NodeInfo;
 use super::pod::{PodInfo, requirement};
+use crate::controllers::taint::bears;
 
 /// One term of node affinity: all its requirements must hold. An empty term holds for no node.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,16 +55,6 @@ pub fn allows(pod: &PodInfo, node: &NodeInfo) -> bool {
         && pod.node_terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.holds(node)))
 }
 
-/// Whether a toleration bears a taint.
-#[must_use]
-pub fn bears(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let (effect, key, operator) = (text(&toleration.effect), text(&toleration.key), text(&toleration.operator));
-    (effect.is_empty() || effect == taint.effect)
-        && (key.is_empty() && operator == "Exists" || key == taint.key)
-        && (operator == "Exists" || text(&toleration.value) == taint.value.clone().unwrap_or_default())
-}
-
 /// Whether any of a pod's tolerations bears a taint.
 #[must_use]
 pub fn tolerated(tolerations: &[Toleration], taint: &Taint) -> bool {
@@ -75,27 +66,4 @@ pub fn tolerated(tolerations: &[Toleration], taint: &Taint) -> bool {
 pub fn tolerates(pod: &PodInfo, node: &NodeInfo) -> bool {
     let hard = node.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule");
     hard.into_iter().all(|taint| tolerated(&pod.tolerations, taint))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn tolerations_bear_taints() {
-        let taint: Taint = serde_json::from_value(json!({"key": "k", "value": "v", "effect": "NoSchedule"})).unwrap();
-        for (toleration, wanted) in [
-            (json!({"operator": "Exists"}), true),
-            (json!({"key": "k", "operator": "Exists"}), true),
-            (json!({"key": "k", "value": "v"}), true),
-            (json!({"key": "k", "operator": "Equal", "value": "w"}), false),
-            (json!({"key": "k", "operator": "Exists", "effect": "NoExecute"}), false),
-            (json!({"key": "other", "operator": "Exists"}), false),
-        ] {
-            let toleration: Toleration = serde_json::from_value(toleration).unwrap();
-            assert_eq!(bears(&toleration, &taint), wanted, "{toleration:?}");
-        }
-    }
 }

@@ -1,0 +1,217 @@
+//! Garbage: objects whose owners are gone, and owners that wait for what they own.
+//!
+//! Kinds are read from the table; none has code of its own here. A key is the uid of the object to look at.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kprov_schema::{Key, Kind, Object, Resource, Uid};
+use serde_json::{Value, json};
+
+use super::action::{Action, Check, Note, Outcome};
+use super::meta::{owner_references, reference, set_owners};
+use super::snapshot::Snapshot;
+use super::{Config, Controller, Watch, followed_kinds};
+use crate::client::{DeleteOptions, PatchKind, Preconditions, Propagation};
+use crate::informer::{Change, Entry, Unreadable};
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+/// Collects garbage.
+pub struct Garbage;
+
+impl Controller for Garbage {
+    const NAME: &'static str = "garbage-collector-controller";
+
+    fn new(_: &Config, _: Timestamp) -> Self {
+        Self
+    }
+
+    fn watches() -> Vec<Watch> {
+        followed_kinds().map(|kind| Watch { resource: kind.resource.clone(), keys: concerned }).collect()
+    }
+
+    fn reconcile(&self, key: &Key, world: &Snapshot, _: Timestamp) -> Result<Outcome, Unreadable> {
+        let uid = Uid(key.name.clone());
+        let Some((kind, entry)) = find(&uid, world) else { return Ok(Outcome::nothing()) };
+        let actions = if !entry.raw.is_deleting() {
+            attend_to_dependent(kind, &entry, world)
+        } else if has_finalizer(&entry.raw, ORPHAN) {
+            orphan_dependents(kind, &entry, world)
+        } else if has_finalizer(&entry.raw, FOREGROUND) {
+            wait_for_dependents(kind, &entry, world)
+        } else {
+            Vec::new()
+        };
+        Ok(actions.into())
+    }
+}
+
+fn key_of(uid: &Uid) -> Key {
+    Key::new("", uid.0.clone())
+}
+
+/// Uids to look at after a change: the object itself, what it owns, and owners that wait for it.
+fn concerned(change: &Change, world: &Snapshot) -> Vec<Key> {
+    let field = |entry: &Entry, field: &str| entry.raw.at(&["metadata", field]).cloned();
+    let same = |name: &str| match (&change.old, &change.new) {
+        (Some(old), Some(new)) => old.uid == new.uid && field(old, name) == field(new, name),
+        _ => false,
+    };
+    if ["ownerReferences", "finalizers", "deletionTimestamp"].into_iter().all(same) {
+        return Vec::new();
+    }
+    let mut keys = Vec::new();
+    for entry in change.sides() {
+        keys.push(key_of(&entry.uid));
+        let waiting =
+            entry.owners().filter(|owner| find(owner, world).is_some_and(|(_, owner)| owner.raw.is_deleting()));
+        keys.extend(waiting.map(|owner| key_of(&owner)));
+        let going = change.new.is_none() || entry.raw.is_deleting();
+        if going {
+            keys.extend(dependents(&entry.uid, world).iter().map(|(_, one)| key_of(&one.uid)));
+        }
+    }
+    keys
+}
+
+fn find(uid: &Uid, world: &Snapshot) -> Option<(&'static Kind, Arc<Entry>)> {
+    followed_kinds().find_map(|kind| Some((kind, world.cache(&kind.resource).by_uid(uid)?)))
+}
+
+fn dependents(owner: &Uid, world: &Snapshot) -> Vec<(&'static Kind, Arc<Entry>)> {
+    let of_kind =
+        |kind: &'static Kind| world.cache(&kind.resource).owned_by(owner).into_iter().map(move |entry| (kind, entry));
+    followed_kinds().flat_map(of_kind).collect()
+}
+
+fn has_finalizer(object: &Object, finalizer: &str) -> bool {
+    object.finalizers().any(|one| one == finalizer)
+}
+
+/// The reference of an object to the owner of this uid.
+fn reference_to<'a>(object: &'a Object, owner: &Uid) -> Option<&'a Value> {
+    let owners = object.at(&["metadata", "ownerReferences"])?.as_array()?;
+    owners.iter().find(|one| one.get("uid").and_then(Value::as_str) == Some(&owner.0))
+}
+
+fn orphan_dependents(kind: &Kind, entry: &Entry, world: &Snapshot) -> Vec<Action> {
+    let left = dependents(&entry.uid, world);
+    if left.is_empty() {
+        return vec![drop_finalizer(kind, &entry.raw, ORPHAN)];
+    }
+    left.iter().map(|(kind, one)| without_owners(&kind.resource, &one.raw, std::slice::from_ref(&entry.uid))).collect()
+}
+
+fn wait_for_dependents(kind: &Kind, entry: &Entry, world: &Snapshot) -> Vec<Action> {
+    let blocks = |one: &Entry| {
+        reference_to(&one.raw, &entry.uid).and_then(|owner| owner.get("blockOwnerDeletion")) == Some(&Value::Bool(true))
+    };
+    let blocked = dependents(&entry.uid, world).iter().any(|(_, one)| blocks(one));
+    if blocked { Vec::new() } else { vec![drop_finalizer(kind, &entry.raw, FOREGROUND)] }
+}
+
+fn drop_finalizer(kind: &Kind, object: &Object, finalizer: &str) -> Action {
+    let rest: Vec<&str> = object.finalizers().filter(|one| *one != finalizer).collect();
+    let version = object.at(&["metadata", "resourceVersion"]).cloned().unwrap_or_default();
+    Action::Patch {
+        resource: kind.resource.clone(),
+        key: object.key(),
+        subresource: None,
+        kind: PatchKind::Merge,
+        patch: json!({"metadata": {"uid": object.uid().0, "resourceVersion": version, "finalizers": rest}}),
+    }
+}
+
+fn without_owners(resource: &Resource, object: &Object, gone: &[Uid]) -> Action {
+    let mut owners = owner_references(object);
+    owners.retain(|owner| !gone.iter().any(|uid| owner.get("uid").and_then(Value::as_str) == Some(&uid.0)));
+    set_owners(resource, object, owners)
+}
+
+/// What became of an owner.
+#[derive(Clone, Debug, PartialEq)]
+enum Owner {
+    /// It is there, or of a kind that is not known here.
+    There,
+    /// It waits for what it owns to go first.
+    Waiting,
+    /// It is gone, as far as the cache knows.
+    Gone(Resource, Key),
+    /// There is one of this uid, but in another namespace: it owns nothing here.
+    Elsewhere,
+}
+
+fn owner_of(object: &Object, owner: &Value, world: &Snapshot) -> Owner {
+    let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let Some(kind) = followed_kinds().find(|kind| kind.kind == text("kind") && kind.resource.group == group) else {
+        return Owner::There;
+    };
+    if kind.is_namespaced() && object.namespace().is_empty() {
+        return Owner::There;
+    }
+    let namespace = if kind.is_namespaced() { object.namespace() } else { "" };
+    let (key, uid) = (Key::new(namespace, text("name")), Uid(text("uid").to_owned()));
+    let cache = world.cache(&kind.resource);
+    match cache.get(&key).filter(|entry| entry.uid == uid) {
+        Some(entry) if entry.raw.is_deleting() && has_finalizer(&entry.raw, FOREGROUND) => Owner::Waiting,
+        Some(_) => Owner::There,
+        None if cache.by_uid(&uid).is_some_and(|entry| entry.key.namespace != namespace) => Owner::Elsewhere,
+        None => Owner::Gone(kind.resource.clone(), key),
+    }
+}
+
+/// Deletes an object none of whose owners is there to stay; else only forgets those that are not.
+fn attend_to_dependent(kind: &Kind, entry: &Entry, world: &Snapshot) -> Vec<Action> {
+    let references = owner_references(&entry.raw);
+    let owners: Vec<(Uid, Owner)> = references
+        .iter()
+        .map(|one| (Uid(one["uid"].as_str().unwrap_or_default().to_owned()), owner_of(&entry.raw, one, world)))
+        .collect();
+    let leaving: Vec<Uid> =
+        owners.iter().filter(|(_, owner)| *owner != Owner::There).map(|(uid, _)| uid.clone()).collect();
+    if leaving.is_empty() {
+        return Vec::new();
+    }
+    let mut actions: Vec<Action> = owners.iter().filter_map(|(uid, owner)| settle(entry, uid, owner)).collect();
+    if leaving.len() < owners.len() {
+        actions.push(without_owners(&kind.resource, &entry.raw, &leaving));
+        return actions;
+    }
+    let waited_for = owners.iter().any(|(_, owner)| *owner == Owner::Waiting);
+    let owning = !dependents(&entry.uid, world).is_empty();
+    let propagation = if waited_for && owning || has_finalizer(&entry.raw, FOREGROUND) {
+        Propagation::Foreground
+    } else if has_finalizer(&entry.raw, ORPHAN) {
+        Propagation::Orphan
+    } else {
+        Propagation::Background
+    };
+    actions.push(Action::Delete {
+        resource: kind.resource.clone(),
+        key: entry.key.clone(),
+        options: DeleteOptions {
+            preconditions: Preconditions { uid: Some(entry.uid.0.clone()), resource_version: None },
+            propagation: Some(propagation),
+            ..DeleteOptions::default()
+        },
+        report: None,
+    });
+    actions
+}
+
+/// Makes sure that an owner that seems gone is: the cache of its kind may be behind that of the object.
+fn settle(entry: &Entry, uid: &Uid, owner: &Owner) -> Option<Action> {
+    match owner {
+        Owner::Gone(resource, key) => {
+            Some(Action::Check(Check::Absent { resource: resource.clone(), key: key.clone(), uid: Some(uid.clone()) }))
+        }
+        Owner::Elsewhere => {
+            let message = format!("ownerRef [uid: {uid}] does not exist in namespace {:?}", entry.key.namespace);
+            Some(Action::Record(Note::warning(reference(&entry.raw), "OwnerRefInvalidNamespace", message)))
+        }
+        Owner::There | Owner::Waiting => None,
+    }
+}
