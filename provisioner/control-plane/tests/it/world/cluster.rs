@@ -35,7 +35,7 @@ impl Cluster {
         let world = memory.world();
         let store = Store::open(&world, "store.redb").unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let config = api::Config { listen: None, ..api::Config::default() };
+        let config = api::Config { listen: Vec::new(), ..api::Config::default() };
         let pki = Arc::new(Pki::open_or_create(folder.path(), &config.names(), &world).unwrap());
         let root_ca = pki.authority().to_owned();
         let server = Server::start(config, world.clone(), store.clone(), pki).await.unwrap();
