@@ -72,6 +72,7 @@ const RULES: &[Rule] = &[
     Rule { name: "components", allows: |_, user, _| COMPONENTS.contains(&user.name.as_str()) },
     Rule { name: "discovery", allows: |_, _, wanted| !wanted.is_resource() && is_open(wanted) },
     Rule { name: "node", allows: node },
+    Rule { name: "proxy", allows: |_, user, wanted| user.name == "system:kube-proxy" && is_listed(wanted, PROXY) },
 ];
 
 /// Parts of the control plane itself.
@@ -126,6 +127,13 @@ fn refusal(user: &User, wanted: &Attributes) -> Status {
     errors::forbidden(&resource, &place.name, &message)
 }
 
+/// What the service proxy of a node reads.
+const PROXY: &[(&str, &str, &[&str])] = &[
+    ("", "nodes", &["get", "list", "watch"]),
+    ("", "services", &["get", "list", "watch"]),
+    ("discovery.k8s.io", "endpointslices", &["get", "list", "watch"]),
+];
+
 /// What every node agent may do with a resource, whatever object of it.
 const NODE_FREE: &[(&str, &str, &[&str])] = &[
     ("", "services", &["get", "list", "watch"]),
@@ -142,16 +150,21 @@ const NODE_FREE: &[(&str, &str, &[&str])] = &[
     ("networking.k8s.io", "ingressclasses", &["get", "list", "watch"]),
 ];
 
+/// Whether a table of group, resource and verbs allows it, whatever object it is about.
+fn is_listed(wanted: &Attributes, table: &[(&str, &str, &[&str])]) -> bool {
+    let place = &wanted.place;
+    table.iter().any(|(group, plural, verbs)| {
+        place.group == *group && place.plural == *plural && place.subresource.is_empty() && verbs.contains(&wanted.verb)
+    })
+}
+
 /// Node authorization: an agent touches its own node, its own pods, what those pods use.
 ///
 /// Source: <https://kubernetes.io/docs/reference/access-authn-authz/node/>
 fn node(core: &Core, user: &User, wanted: &Attributes) -> bool {
     let Some(node) = user.node_name().filter(|_| wanted.is_resource()) else { return false };
     let place = &wanted.place;
-    let free = |(group, plural, verbs): &(&str, &str, &[&str])| {
-        place.group == *group && place.plural == *plural && place.subresource.is_empty() && verbs.contains(&wanted.verb)
-    };
-    if NODE_FREE.iter().any(free) {
+    if is_listed(wanted, NODE_FREE) {
         return true;
     }
     match (place.group.as_str(), place.plural.as_str(), place.subresource.as_str()) {
@@ -161,10 +174,10 @@ fn node(core: &Core, user: &User, wanted: &Attributes) -> bool {
         ("coordination.k8s.io", "leases", "") => {
             place.namespace == "kube-node-lease" && (wanted.verb == "create" || place.name == node)
         }
-        ("", "serviceaccounts", "token") => wanted.verb == "create" && used(core, node, place, uses_account),
-        ("", "secrets", "") => reads_one(wanted) && used(core, node, place, uses_secret),
-        ("", "configmaps", "") => reads_one(wanted) && used(core, node, place, uses_config_map),
-        ("", "persistentvolumeclaims", "") => wanted.reads() && used(core, node, place, uses_claim),
+        ("", "serviceaccounts", "token") => wanted.verb == "create" && used(core, node, wanted, uses_account),
+        ("", "secrets", "") => reads_one(wanted) && used(core, node, wanted, uses_secret),
+        ("", "configmaps", "") => reads_one(wanted) && used(core, node, wanted, uses_config_map),
+        ("", "persistentvolumeclaims", "") => wanted.reads() && used(core, node, wanted, uses_claim),
         ("", "persistentvolumes", "") => wanted.reads(),
         _ => false,
     }
@@ -203,11 +216,13 @@ fn is_own_pod(core: &Core, node: &str, place: &Place) -> bool {
 }
 
 /// Whether a pod of the node uses the object named.
-fn used(core: &Core, node: &str, place: &Place, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
+fn used(core: &Core, node: &str, wanted: &Attributes, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
+    let place = &wanted.place;
+    let name = wanted.only_name.as_deref().filter(|_| place.name.is_empty()).unwrap_or(&place.name);
     let Ok(page) = core.store.list(&Prefix::namespace(&pods(), &place.namespace), None, None, None) else {
         return false;
     };
-    page.items.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(node) && uses(&pod.object, &place.name))
+    page.items.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(node) && uses(&pod.object, name))
 }
 
 fn uses_account(pod: &kprov_schema::Object, name: &str) -> bool {
