@@ -237,7 +237,8 @@ impl PodNetwork for LinuxNetwork {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs work that enters namespaces on a thread that may block.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
 ) -> Result<T, NetError> {
     tokio::task::spawn_blocking(work)

@@ -7,23 +7,29 @@ use std::sync::Mutex;
 use futures::future::BoxFuture;
 use ipnet::IpNet;
 use kprov_schema::Uid;
+use tokio::sync::watch;
 
 use super::{Attachment, NetError, PodNetwork};
 
 /// Addresses of one node's range, by pod.
 #[derive(Debug)]
 pub struct SimulatedNetwork {
-    range: IpNet,
+    range: watch::Sender<Option<IpNet>>,
     node: IpAddr,
     dns: IpAddr,
     pods: Mutex<BTreeMap<Uid, IpAddr>>,
 }
 
 impl SimulatedNetwork {
-    /// A network whose pods have addresses of `range`; its first address is the node's gateway.
+    /// A network without a range yet: pods wait until [`SimulatedNetwork::set_pod_range`] tells it.
     #[must_use]
-    pub fn new(range: IpNet, node: IpAddr, dns: IpAddr) -> Self {
-        Self { range, node, dns, pods: Mutex::new(BTreeMap::new()) }
+    pub fn new(node: IpAddr, dns: IpAddr) -> Self {
+        Self { range: watch::Sender::new(None), node, dns, pods: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Tells the range that pods have addresses of; its first address is the node's gateway.
+    pub fn set_pod_range(&self, range: IpNet) {
+        self.range.send_replace(Some(range));
     }
 
     fn pods(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uid, IpAddr>> {
@@ -34,13 +40,16 @@ impl SimulatedNetwork {
 impl PodNetwork for SimulatedNetwork {
     fn attach<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<Attachment, NetError>> {
         Box::pin(async move {
+            let mut ready = self.range.subscribe();
+            let range = ready.wait_for(Option::is_some).await.expect("the sender lives in self");
+            let range = range.expect("waited for a range");
             let mut pods = self.pods();
             if let Some(address) = pods.get(pod) {
                 return Ok(Attachment { netns: None, address: *address });
             }
             let used: std::collections::BTreeSet<IpAddr> = pods.values().copied().collect();
-            let free = self.range.hosts().skip(1).find(|address| !used.contains(address));
-            let address = free.ok_or_else(|| NetError::Exhausted(self.range.to_string()))?;
+            let free = range.hosts().skip(1).find(|address| !used.contains(address));
+            let address = free.ok_or_else(|| NetError::Exhausted(range.to_string()))?;
             pods.insert(pod.clone(), address);
             Ok(Attachment { netns: None, address })
         })
@@ -76,7 +85,8 @@ mod tests {
     #[tokio::test]
     async fn addresses_are_given_back() {
         let range = "10.0.0.0/30".parse().expect("a range");
-        let net = SimulatedNetwork::new(range, [172, 16, 0, 1].into(), [10, 96, 0, 10].into());
+        let net = SimulatedNetwork::new([172, 16, 0, 1].into(), [10, 96, 0, 10].into());
+        net.set_pod_range(range);
         let (one, two) = (Uid("1".to_owned()), Uid("2".to_owned()));
         let first = net.attach(&one).await.expect("one is free");
         assert_eq!(first.address, IpAddr::from([10, 0, 0, 2]));
