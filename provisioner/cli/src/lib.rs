@@ -1,1 +1,56 @@
-//! What this crate is for stands in its manifest.
+//! The kprov command as a library, so that tests can carry it in a binary of their own.
+
+mod args;
+mod cmd;
+mod demo;
+mod home;
+mod kubeconfig;
+mod local;
+mod progress;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command, ImageCommand};
+
+/// Runs the command that the process was started with.
+///
+/// Exit codes: 0 done, 1 failed, 2 arguments that make no sense.
+#[must_use]
+pub fn main() -> ExitCode {
+    // A shim lives for as long as its pod: it gets neither threads nor TLS.
+    if std::env::args_os().nth(1).is_some_and(|first| first == "runtime-shim") {
+        return serve::shim();
+    }
+    let args = Args::parse();
+    rustls::crypto::ring::default_provider().install_default().ok();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    if let Command::Serve(options) = args.command {
+        return serve::run(options);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match args.command {
+            Command::Up(options) => cmd::up::run(options).await,
+            Command::Down(options) => cmd::down::run(options).await,
+            Command::Status(options) => cmd::status::run(options).await,
+            Command::Kubeconfig(options) => cmd::kubeconfig::run(&options),
+            Command::Image(ImageCommand::Load(options)) => cmd::image::load(&options),
+            Command::Image(ImageCommand::List(options)) => cmd::image::list(&options),
+            Command::Image(ImageCommand::Remove(options)) => cmd::image::remove(&options),
+            Command::EchoServer(options) => cmd::echo::run(options).await,
+            Command::Serve(_) => unreachable!("serve makes a runtime of its own"),
+        }
+    })
+}

@@ -1,3 +1,7 @@
 //! The kprov command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kprov_cli::main()
+}

@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use kprov::cluster::Name;
+
+/// Kubernetes clusters on this machine, with nothing but this program.
+///
+/// `kprov up` makes a cluster that kubectl and helm use unmodified: API server, controllers, scheduler, nodes with
+/// real Linux containers, pod network, services and DNS. `kprov down` leaves nothing of it behind.
+#[derive(Debug, Parser)]
+#[command(name = "kprov", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring a cluster up, or finish bringing it up
+    Up(Up),
+    /// Take a cluster down, with everything that belongs to it
+    Down(Down),
+    /// Show clusters, or one of them with its nodes
+    Status(Status),
+    /// Print the kubeconfig of a cluster's administrator
+    Kubeconfig(Named),
+    /// Load, list and remove the container images of a cluster
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// The server process of a cluster
+    #[command(hide = true)]
+    Serve(Serve),
+    /// The program of the built-in image: answers HTTP with what it sees
+    #[command(hide = true)]
+    EchoServer(EchoServer),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Named {
+    /// Name of the cluster
+    #[arg(long, default_value = "kprov")]
+    pub(crate) name: Name,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// Number of nodes; 0 is a control plane alone [default: as it is, 1 for a new cluster]
+    #[arg(long)]
+    pub(crate) nodes: Option<u32>,
+    /// Pods without processes behind them: needs neither root nor Linux
+    #[arg(long)]
+    pub(crate) simulated: bool,
+    /// Port of the API server on this machine [default: as it is, a free one for a new cluster]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Deploy a small web application and print the address that it answers on
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Print the steps and take none
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// Print the steps and take none
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Status {
+    /// Name of one cluster; all when left out
+    #[arg(long)]
+    pub(crate) name: Option<Name>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Load a tarball of `docker save` or an OCI layout, plain or gzipped
+    Load(ImageLoad),
+    /// List the images that pods of a cluster can use
+    List(Named),
+    /// Remove an image
+    Remove(ImageRemove),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImageLoad {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// The tarball; `-` reads standard input
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImageRemove {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// Name or id of the image
+    pub(crate) image: String,
+}
+
+/// Parts of a cluster's server that can run alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Only {
+    /// The API server, without controllers, scheduler and nodes
+    Api,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Folder of the cluster's state
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Name of the cluster
+    #[arg(long, default_value = "kprov")]
+    pub(crate) name: Name,
+    /// Run one part alone
+    #[arg(long)]
+    pub(crate) only: Option<Only>,
+    /// Write the administrator's kubeconfig to this file
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Port of the API server on this machine; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// Number of nodes
+    #[arg(long, default_value_t = 1)]
+    pub(crate) nodes: u32,
+    /// Pods without processes behind them
+    #[arg(long)]
+    pub(crate) simulated: bool,
+    /// Leave the session that started it, and tell it on standard output when it can be spoken to
+    #[arg(long)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EchoServer {
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+}

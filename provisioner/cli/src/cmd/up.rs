@@ -1,0 +1,94 @@
+//! `kprov up`
+
+use anyhow::bail;
+use kprov::cluster::{Cluster, Provider, Runtime};
+
+use crate::args::Up;
+use crate::demo;
+use crate::home::{Folder, is_root};
+use crate::local::{Config, Local, Observed};
+use crate::progress::Progress;
+
+pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
+    let local = Local { port: options.port };
+    let name = &options.named.name;
+    let have = local.observe(name).await?;
+    let want = wanted(&options, &have)?;
+    let plan = local.plan(Some(&want), &have);
+    if options.dry_run {
+        print!("{plan}");
+        return Ok(());
+    }
+    let progress = Progress::new();
+    for step in &plan.steps {
+        local.perform(step, &progress).await?;
+        progress.done(&step.to_string());
+    }
+    let lines = if options.demo { demo::deploy(&local, &want, &progress).await? } else { Vec::new() };
+    progress.finish();
+    if plan.is_empty() {
+        println!("Cluster {name} is up already.");
+    } else {
+        println!("Cluster {name} is up: kubectl --context kprov-{name} get nodes");
+    }
+    lines.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// What was asked for; what was left out is as it is.
+fn wanted(options: &Up, have: &Observed) -> anyhow::Result<Cluster> {
+    let name = options.named.name.clone();
+    let known: Option<Config> = match &have.config {
+        Ok(known) => known.clone(),
+        Err(error) => bail!("{error}"),
+    };
+    let runtime = if options.simulated { Runtime::Simulated } else { Runtime::Containers };
+    let runtime = match known.as_ref().map(Config::runtime) {
+        Some(Runtime::Simulated) => Runtime::Simulated,
+        Some(Runtime::Containers) if options.simulated => bail!(
+            "cluster {name} has real containers: take it down first (`kprov down --name {name}`), or choose another --name"
+        ),
+        _ => runtime,
+    };
+    let nodes = options.nodes.or(known.map(|known| known.nodes)).unwrap_or(1);
+    let cluster = Cluster { name, nodes, runtime };
+    check_rights(&cluster)?;
+    Ok(cluster)
+}
+
+/// Real containers need the kernel's help; say so before anything is made.
+fn check_rights(cluster: &Cluster) -> anyhow::Result<()> {
+    if cluster.runtime == Runtime::Simulated || cluster.nodes == 0 {
+        return Ok(());
+    }
+    if !cfg!(target_os = "linux") {
+        bail!(
+            "real containers need Linux, and this is {}: use `kprov up --simulated` for a cluster whose pods have no \
+             processes behind them, or `--nodes 0` for a control plane alone",
+            std::env::consts::OS
+        );
+    }
+    if !is_root() {
+        bail!(
+            "real containers need root, for namespaces, mounts, cgroups and links: run it with sudo, or use \
+             `kprov up --simulated` for a cluster whose pods have no processes behind them, or `--nodes 0` for a control \
+             plane alone"
+        );
+    }
+    let most = crate::serve::MOST_NODES;
+    if cluster.nodes > most {
+        bail!(
+            "at most {most} nodes have real containers on one machine, not {}: use --simulated for more",
+            cluster.nodes
+        );
+    }
+    let folder = Folder::of(&cluster.name)?;
+    // The path of a unix socket in it must fit into 107 bytes.
+    if folder.path().as_os_str().len() > 60 {
+        bail!(
+            "{} is too long a path for the state of a cluster: set KPROV_HOME to a shorter one",
+            folder.path().display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! What a local cluster was told to be, kept in its folder.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use anyhow::Context;
+use kprov::cluster::{Cluster, Name, Runtime};
+use serde::{Deserialize, Serialize};
+
+use crate::home::Folder;
+
+/// `cluster.json` in the cluster's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) nodes: u32,
+    pub(crate) simulated: bool,
+    /// Port of the API server; a cluster keeps it for life, because kubeconfigs name it.
+    pub(crate) port: u16,
+}
+
+impl Config {
+    pub(crate) fn runtime(&self) -> Runtime {
+        if self.simulated { Runtime::Simulated } else { Runtime::Containers }
+    }
+
+    pub(crate) fn of(cluster: &Cluster, port: u16) -> Self {
+        Self { nodes: cluster.nodes, simulated: cluster.runtime == Runtime::Simulated, port }
+    }
+
+    /// Reads a cluster's configuration; `None` when the cluster has none.
+    pub(crate) fn load(folder: &Folder) -> anyhow::Result<Option<Self>> {
+        let path = folder.config();
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(|| format!("reading {}", path.display()))?,
+        };
+        let help = || {
+            format!("{} is damaged: `kprov down` removes the cluster, after which `up` makes a new one", path.display())
+        };
+        serde_json::from_slice(&bytes).with_context(help).map(Some)
+    }
+
+    /// Writes it, all or nothing.
+    pub(crate) fn save(&self, name: &Name) -> anyhow::Result<()> {
+        let folder = Folder::of(name)?;
+        folder.make()?;
+        let path = folder.config();
+        let new = path.with_extension("new");
+        let what = || format!("writing {}", path.display());
+        fs::write(&new, serde_json::to_vec_pretty(self)?).with_context(what)?;
+        fs::rename(&new, &path).with_context(what)
+    }
+}

@@ -1,0 +1,123 @@
+//! Takes the steps of a local plan.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures::TryStreamExt;
+use kprov::client::Client;
+use kprov::client::kube::runtime::{WatchStreamExt, watcher};
+use kprov::client::kube::{Api, ResourceExt};
+use kprov::cluster::{Cluster, Name, Report};
+use kprov::k8s_openapi::api::core::v1::Node;
+use tokio::time::timeout;
+
+use super::observe::{node_is_ready, nodes};
+use super::{Config, Step, control, process};
+use crate::home::Folder;
+use crate::kubeconfig;
+
+/// Time that a server and its nodes get to become ready.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(super) async fn perform(step: &Step, report: &dyn Report) -> anyhow::Result<()> {
+    report.says(&step.to_string());
+    match step {
+        Step::Configure { cluster, port } => configure(cluster, *port),
+        Step::Start(name) => start(name).await,
+        Step::AwaitServer(name) => await_server(name).await,
+        Step::AddContext(name) => add_context(name),
+        Step::AwaitNodes(name, wanted) => await_nodes(name, *wanted as usize, report).await,
+        Step::Stop(name) => process::stop(&Folder::of(name)?).await,
+        Step::RemoveContainers(name) => crate::serve::remove_containers(name, &Folder::of(name)?).await,
+        Step::RemoveNetwork(name) => crate::serve::remove_network(&Folder::of(name)?),
+        Step::RemoveContext(name) => kubeconfig::remove(&kubeconfig::path()?, &kubeconfig::context_of(name.as_str())),
+        Step::RemoveFolder(name) => remove_folder(&Folder::of(name)?),
+    }
+}
+
+fn configure(cluster: &Cluster, port: Option<u16>) -> anyhow::Result<()> {
+    let port = match port {
+        Some(port) => port,
+        None => {
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).context("finding a free port")?.port()
+        }
+    };
+    Config::of(cluster, port).save(&cluster.name)
+}
+
+async fn start(name: &Name) -> anyhow::Result<()> {
+    let config = Config::load(&Folder::of(name)?)?.context("the cluster has no configuration")?;
+    process::start(name, &config).await
+}
+
+async fn await_server(name: &Name) -> anyhow::Result<()> {
+    let folder = Folder::of(name)?;
+    let ready = timeout(PATIENCE, control::wait(&folder.socket())).await;
+    let help =
+        || format!("The end of its log:\n{}\nThe whole is {}", process::last_lines(&folder), folder.log().display());
+    match ready {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.context(help())),
+        Err(_) => bail!("the server is not ready after {} seconds. {}", PATIENCE.as_secs(), help()),
+    }
+}
+
+fn add_context(name: &Name) -> anyhow::Result<()> {
+    let admin = fs::read_to_string(Folder::of(name)?.kubeconfig()).context("reading the cluster's kubeconfig")?;
+    kubeconfig::add(&kubeconfig::path()?, &kubeconfig::context_of(name.as_str()), &admin)
+}
+
+async fn await_nodes(name: &Name, wanted: usize, report: &dyn Report) -> anyhow::Result<()> {
+    if wanted == 0 {
+        return Ok(());
+    }
+    let folder = Folder::of(name)?;
+    let client = Client::from_kubeconfig(&folder.kubeconfig()).await?;
+    let api = Api::<Node>::all(client.kube().clone());
+    let mut changes = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().touched_objects());
+    let all = async {
+        let mut ready = std::collections::BTreeSet::new();
+        while ready.len() < wanted {
+            let node = changes.try_next().await?.context("the watch of the nodes ended")?;
+            if node_is_ready(&node) {
+                ready.insert(node.name_any())
+            } else {
+                ready.remove(&node.name_any())
+            };
+            report.says(&format!("wait for nodes: {} of {wanted} are ready", ready.len()));
+        }
+        anyhow::Ok(())
+    };
+    match timeout(PATIENCE, all).await {
+        Ok(end) => end,
+        Err(_) => bail!("after {} seconds: {}", PATIENCE.as_secs(), unready(&client).await?),
+    }
+}
+
+/// Why nodes are not ready, in their own words.
+async fn unready(client: &Client) -> anyhow::Result<String> {
+    let nodes = nodes(client).await?;
+    let waiting: Vec<String> = nodes
+        .iter()
+        .filter(|node| !node_is_ready(node))
+        .map(|node| {
+            let conditions = node.status.iter().flat_map(|status| &status.conditions).flatten();
+            let ready =
+                conditions.filter(|condition| condition.type_ == "Ready").find_map(|found| found.message.as_deref());
+            format!("node {} is not ready: {}", node.name_any(), ready.unwrap_or("it has not reported yet"))
+        })
+        .collect();
+    if waiting.is_empty() { Ok("not every node has registered".to_owned()) } else { Ok(waiting.join("; ")) }
+}
+
+fn remove_folder(folder: &Folder) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder.path()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", folder.path().display()))
+        }
+        _ => Ok(()),
+    }
+}

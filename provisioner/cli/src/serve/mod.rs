@@ -1,0 +1,157 @@
+//! The server process of a cluster: control plane and nodes, put together in one place.
+
+mod nodes;
+
+use std::fs;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kprov_control_plane::api::{Config, Server, User};
+use kprov_control_plane::pki::Pki;
+use kprov_control_plane::store::Store;
+use kprov_control_plane::world::{World, real};
+use kprov_control_plane::{controllers, scheduler};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::args::{Only, Serve};
+use crate::home::Folder;
+use crate::local::{control, process};
+
+pub(crate) use nodes::{MOST_NODES, remove_containers, remove_network, shim};
+
+/// Threads that requests and controllers share.
+const THREADS: usize = 2;
+
+/// Serves a cluster until it is told to end.
+///
+/// Errors: what could not be started, and the way out of it.
+pub(crate) fn run(options: Serve) -> anyhow::Result<()> {
+    // Only a process that leads no group can leave its session; a shell makes it lead one, `kprov up` does not.
+    if options.detached {
+        nix::unistd::setsid().context("leaving the session")?;
+    }
+    init_log();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let served = runtime.block_on(serve(options));
+    // A task that is blocked in the kernel must not keep the process alive.
+    runtime.shutdown_background();
+    served
+}
+
+fn init_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KPROV_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+}
+
+async fn serve(options: Serve) -> anyhow::Result<()> {
+    let folder = Folder::at(&options.data)?;
+    folder.make()?;
+    let _held = process::hold(&folder)?;
+    let (ready, readiness) = watch::channel(false);
+    let socket = control::bind(&folder.socket())?;
+    let control = tokio::spawn(control::serve(socket, readiness));
+    if options.detached {
+        let mut out = std::io::stdout();
+        out.write_all(process::LISTENING.as_bytes()).and_then(|()| out.flush()).context("telling who started us")?;
+        // Who started us waits for the end of this pipe.
+        nix::unistd::dup2_stdout(fs::File::options().write(true).open("/dev/null")?)?;
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let cluster = Cluster::start(&options, &folder).await?;
+    ready.send_replace(true);
+    tracing::info!(url = cluster.url(), "ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = control => anyhow::bail!("the control socket broke: {ended:?}"),
+    }
+    tracing::info!("ending; containers go on");
+    cluster.stop().await;
+    Ok(())
+}
+
+/// Everything that runs in a server.
+struct Cluster {
+    server: Arc<Server>,
+    /// In the order in which they stop.
+    nodes: Option<nodes::Nodes>,
+    scheduler: Option<scheduler::Scheduler>,
+    controllers: Option<controllers::Controllers>,
+}
+
+impl Cluster {
+    async fn start(options: &Serve, folder: &Folder) -> anyhow::Result<Self> {
+        let world = real::world(folder.path());
+        let alone = options.only == Some(Only::Api);
+        let has_network = !alone && options.nodes > 0 && !options.simulated;
+        let underlay = has_network.then(|| nodes::underlay(&options.name, folder)).transpose()?;
+        let host = underlay.as_ref().map_or(Ipv4Addr::LOCALHOST, kprov_node::net::underlay::Underlay::host);
+        let config = config(options, host);
+        let store = Store::open(&world, Path::new("store.redb")).context("opening the store")?;
+        let pki = Pki::open_or_create(&folder.path().join("pki"), &config.names(), &world)?;
+        let authority = pki.authority().to_owned();
+        let server = Server::start(config, world.clone(), store, Arc::new(pki)).await?;
+        let server = Arc::new(server);
+        if let Some(text) = server.kubeconfig() {
+            write_secret(&folder.kubeconfig(), &text)?;
+            options.kubeconfig.as_deref().map_or(Ok(()), |path| write_secret(path, &text))?;
+        }
+        let mut cluster = Self { server, nodes: None, scheduler: None, controllers: None };
+        if !alone {
+            cluster.start_components(&world, authority);
+            let nodes = nodes::Nodes::start(options, folder, &world, &cluster.server, underlay.as_ref()).await?;
+            cluster.nodes = Some(nodes);
+        }
+        Ok(cluster)
+    }
+
+    fn start_components(&mut self, world: &World, authority: String) {
+        let client = self.server.client(User::component("system:kube-controller-manager"));
+        self.controllers = Some(controllers::start(&client, world, &controllers::Config::new(authority)));
+        let client = self.server.client(User::component("system:kube-scheduler"));
+        self.scheduler = Some(scheduler::start(&client, world));
+    }
+
+    fn url(&self) -> String {
+        self.server.address().map(|address| format!("https://{address}")).unwrap_or_default()
+    }
+
+    async fn stop(mut self) {
+        if let Some(nodes) = self.nodes.take() {
+            nodes.stop(&self.server);
+        }
+        self.scheduler = None;
+        self.controllers = None;
+        match Arc::try_unwrap(self.server) {
+            Ok(server) => server.shutdown().await,
+            Err(_) => tracing::warn!("the API server is still in use while it ends"),
+        }
+    }
+}
+
+fn config(options: &Serve, host: Ipv4Addr) -> Config {
+    let local = Ipv4Addr::LOCALHOST;
+    let mut listen = vec![SocketAddr::from((local, options.port))];
+    if host != local {
+        listen.push(SocketAddr::from((host, options.port)));
+    }
+    Config { listen, advertise: IpAddr::V4(host), name: options.name.to_string(), ..Config::default() }
+}
+
+/// Writes a file with a key in it: for its owner alone, all or nothing.
+fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    let what = || format!("writing {}", path.display());
+    let new = path.with_added_extension("new");
+    let mut file =
+        fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&new).with_context(what)?;
+    file.write_all(text.as_bytes()).with_context(what)?;
+    fs::rename(&new, path).with_context(what)
+}
