@@ -1,1 +1,1 @@
-//! What this crate is for stands in its manifest.
+//! Runnable programs that use kprov: see `examples/`.

@@ -1,1 +1,4 @@
-//! What this crate is for stands in its manifest.
+//! What tests and recipes share: images built from Debian packages, clusters of their own, measured runs.
+
+pub mod cluster;
+pub mod images;

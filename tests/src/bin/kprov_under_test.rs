@@ -1,3 +1,7 @@
-//! The kprov command.
+//! The kprov command, carried in a binary of the tests so that they can start it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kprov_cli::main()
+}
