@@ -18,7 +18,7 @@ mod scalar;
 mod syntax;
 
 use reader::{Complaint, Reading};
-pub(crate) use scalar::{double, go_duration};
+pub(crate) use scalar::{double, go_duration, is_duration};
 
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,12 @@ fn decode_json(target: &Target, body: &[u8], validation: Validation) -> Result<D
     let map = reading
         .read(&target.structure, &mut serde_json::Deserializer::from_slice(body))
         .map_err(|error| handled(target, &api_version, &named, &error))?;
-    finish(target, map, reading.into_complaints(), validation)
+    let mut complaints = reading.into_complaints();
+    if let Ref::Made(_) = target.structure {
+        // Unknown fields of a custom resource are looked for after all is read: metadata first, then by name.
+        complaints.sort_by_key(Complaint::custom_order);
+    }
+    finish(target, map, complaints, validation)
 }
 
 fn finish(

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::custom::{self, ScalePaths};
 use crate::key::Resource;
 use crate::meta::{self, MetaRules};
 use crate::object::Object;
@@ -214,6 +215,10 @@ pub trait Behaviour: Send + Sync {
     fn selectable(&self) -> Vec<Cow<'static, str>>;
     /// The object's value of such a field; `None` when the field can't be selected by.
     fn field(&self, object: &Object, field: &str) -> Option<String>;
+    /// Where the numbers of a custom resource's scale stand.
+    fn scale_paths(&self) -> Option<&ScalePaths> {
+        None
+    }
 }
 
 struct Typing<T>(PhantomData<fn() -> T>);
@@ -401,8 +406,22 @@ pub struct Kind {
     pub stored_as: Option<StoredAs>,
     /// See [`Rules::DEPRECATED`].
     pub deprecated: Option<&'static str>,
+    /// The singular name, where it is not the kind in lower case.
+    singular: Option<Cow<'static, str>>,
     unknown_field: Option<fn(&str) -> String>,
     behaviour: Behaviours,
+}
+
+/// What a definition says of its kind's names.
+pub(crate) struct Made {
+    pub(crate) resource: Resource,
+    pub(crate) kind: String,
+    pub(crate) list_kind: String,
+    pub(crate) singular: String,
+    pub(crate) scope: Scope,
+    pub(crate) short_names: Vec<&'static str>,
+    pub(crate) categories: Vec<&'static str>,
+    pub(crate) subresources: Vec<Subresource>,
 }
 
 impl Deref for Kind {
@@ -427,15 +446,35 @@ impl Kind {
             meta: T::META,
             stored_as: T::STORED_AS,
             deprecated: T::DEPRECATED,
+            singular: None,
             unknown_field: T::UNKNOWN_FIELD,
             behaviour: Behaviours::BuiltIn(const { &Typing::<T>(PhantomData) }),
+        }
+    }
+
+    /// The row of a custom resource.
+    pub(crate) fn made(made: Made, behaviour: Arc<dyn Behaviour>) -> Self {
+        Self {
+            resource: made.resource,
+            kind: made.kind.into(),
+            list_kind: made.list_kind.into(),
+            scope: made.scope,
+            short_names: made.short_names.into(),
+            categories: made.categories.into(),
+            subresources: made.subresources.into(),
+            meta: custom::META,
+            stored_as: None,
+            deprecated: None,
+            singular: Some(made.singular.into()),
+            unknown_field: Some(|field| format!("field label not supported: {field}")),
+            behaviour: Behaviours::Made(behaviour),
         }
     }
 
     /// The lower-case singular name.
     #[must_use]
     pub fn singular(&self) -> String {
-        self.kind.to_ascii_lowercase()
+        self.singular.as_ref().map_or_else(|| self.kind.to_ascii_lowercase(), ToString::to_string)
     }
 
     /// Whether objects live in namespaces.

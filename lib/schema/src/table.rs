@@ -13,7 +13,7 @@ use crate::kind::Column;
 /// What stands in a cell without a value.
 pub const NONE: &str = "<none>";
 
-const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some \
+pub(crate) const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some \
     resources may allow a client to request the generation of an appropriate name automatically. Name is primarily \
     intended for creation idempotence and configuration definition. Cannot be updated. More info: \
     https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";

@@ -25,6 +25,17 @@ pub(super) enum Complaint {
     Repeated(String),
 }
 
+impl Complaint {
+    /// The order in which upstream tells what is wrong with a custom resource.
+    pub(super) fn custom_order(&self) -> (u8, String) {
+        match self {
+            Self::Repeated(_) => (0, String::new()),
+            Self::Unknown(path) if path.starts_with("metadata.") => (1, String::new()),
+            Self::Unknown(path) => (2, path.clone()),
+        }
+    }
+}
+
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -195,7 +206,9 @@ impl<'a> Seed<'a> {
             }
             let seed = Seed { reading: self.reading, node: &field.node, owner: structure.short_name(), custom };
             let value = self.reading.step_field(&key, || map.next_value_seed(seed))?;
-            if custom || !value.is_null() {
+            // A null that is no value, and that no default will replace, counts as absent in a custom resource, too.
+            let kept = custom && (field.node.nullable || field.node.default.is_some());
+            if kept || !value.is_null() {
                 read.insert(key.into_owned(), value);
             }
         }

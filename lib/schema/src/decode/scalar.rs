@@ -123,6 +123,11 @@ pub(super) fn duration(text: &str) -> Result<String, String> {
     Ok(go_duration(nanoseconds))
 }
 
+/// Whether a text is a span of time.
+pub(crate) fn is_duration(text: &str) -> bool {
+    nanoseconds(text).is_some()
+}
+
 fn nanoseconds(text: &str) -> Option<i128> {
     let (negative, mut rest) =
         text.strip_prefix('-').map_or((false, text.strip_prefix('+').unwrap_or(text)), |r| (true, r));

@@ -4,6 +4,7 @@
 
 mod admission;
 mod compare;
+mod custom;
 mod discovery;
 mod patch;
 mod pod_admission;
