@@ -251,7 +251,7 @@ fn plain_list(kind: &Kind, listing: &Listing) -> Bytes {
     let meta = list_meta(listing.revision, listing.next.as_deref(), listing.remaining);
     let head =
         format!("{{\"kind\":\"{}\",\"apiVersion\":\"{version}\",\"metadata\":{meta},\"items\":[", kind.list_kind);
-    let marks = (format!("\"apiVersion\":\"{version}\","), format!("\"kind\":\"{}\"", kind.kind));
+    let marks = (format!("\"apiVersion\":\"{version}\""), format!("\"kind\":\"{}\"", kind.kind));
     let items: Vec<Bytes> = listing.items.iter().map(|stored| stored.json()).collect();
     let size = items.iter().map(|item| item.len() + 1).sum::<usize>();
     let mut body = Vec::with_capacity(head.len() + size + 2);
@@ -266,28 +266,30 @@ fn plain_list(kind: &Kind, listing: &Listing) -> Bytes {
     body.into()
 }
 
-/// Appends an object without its `apiVersion`, which comes first in it, or its `kind`.
+/// Appends an object without its `apiVersion` and its `kind`.
 fn push_untyped(body: &mut Vec<u8>, item: &[u8], version: &str, kind: &str) {
-    let after_version = item.get(1..).and_then(|rest| rest.strip_prefix(version.as_bytes()));
-    let found = after_version.and_then(|rest| Some((rest, top_level(rest, kind.as_bytes())?)));
-    let Some((rest, at)) = found else {
+    let rest = item.get(1..).unwrap_or_default();
+    let found = |mark: &str| Some((top_level(rest, mark.as_bytes())?, mark.len()));
+    let (Some(version), Some(kind)) = (found(version), found(kind)) else {
         body.extend_from_slice(item);
         return;
     };
     body.push(b'{');
-    let (before, after) = (&rest[..at], &rest[at + kind.len()..]);
-    match (before.is_empty(), after.strip_prefix(b",")) {
-        (_, Some(after)) => {
-            body.extend_from_slice(before);
-            body.extend_from_slice(after);
-        }
-        // The kind is the last field: the comma before it goes.
-        (false, None) => {
-            body.extend_from_slice(&before[..before.len() - 1]);
-            body.extend_from_slice(after);
-        }
-        (true, None) => body.extend_from_slice(after),
+    let mut done = 0;
+    for (at, length) in [version.min(kind), version.max(kind)] {
+        // A comma goes with each: the one behind it or, for the last field, the one before it.
+        let (start, end) = if rest.get(at + length) == Some(&b',') {
+            (at, at + length + 1)
+        } else {
+            (at.saturating_sub(1), at + length)
+        };
+        body.extend_from_slice(&rest[done..start.max(done)]);
+        done = end;
     }
+    if rest.get(done) == Some(&b'}') && body.last() == Some(&b',') {
+        body.pop();
+    }
+    body.extend_from_slice(&rest[done..]);
 }
 
 /// Where a field stands among those of the object itself; `json` begins with a field of it.
@@ -327,9 +329,11 @@ mod tests {
             ),
             (r#"{"apiVersion":"v1","data":{},"kind":"A"}"#, r#"{"data":{}}"#),
             (r#"{"apiVersion":"v1","kind":"A"}"#, "{}"),
+            (r#"{"a":1,"apiVersion":"v1","kind":"A"}"#, r#"{"a":1}"#),
+            (r#"{"a":1,"apiVersion":"v1","b":2,"kind":"A","z":3}"#, r#"{"a":1,"b":2,"z":3}"#),
         ] {
             let mut body = Vec::new();
-            push_untyped(&mut body, item.as_bytes(), r#""apiVersion":"v1","#, r#""kind":"A""#);
+            push_untyped(&mut body, item.as_bytes(), r#""apiVersion":"v1""#, r#""kind":"A""#);
             assert_eq!(String::from_utf8(body).unwrap(), want);
         }
     }
