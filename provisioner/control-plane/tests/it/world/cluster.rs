@@ -176,6 +176,11 @@ impl Cluster {
         self.idle().await;
     }
 
+    /// A node's kubelet says nothing any more.
+    pub(super) fn silence(&mut self, name: &str) {
+        self.nodes.remove(name);
+    }
+
     pub(super) async fn remove_nodes(&mut self) {
         for name in self.nodes.clone() {
             self.remove_node(&name).await;

@@ -3,6 +3,7 @@
 //! A story puts objects in; when all is quiet the whole namespace is compared with what a real cluster held then.
 
 mod cluster;
+mod loss;
 mod tidy;
 
 use std::collections::{BTreeMap, BTreeSet};
