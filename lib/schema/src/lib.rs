@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod custom;
 pub mod decode;
 pub mod discovery;
+pub mod field_error;
 pub mod image;
 pub mod key;
 pub mod kind;

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod claim;
 pub mod config;
 pub mod daemonset;
+pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
 mod fields;

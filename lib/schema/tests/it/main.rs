@@ -11,5 +11,6 @@ mod pod_admission;
 mod protobuf;
 mod recordings;
 mod replay;
+mod rows;
 mod structure;
 mod table;
