@@ -15,6 +15,7 @@
 
 mod archive;
 mod builtin;
+mod catalog;
 mod layer;
 mod manifest;
 mod reference;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +11,9 @@ use kprov_control_plane::world::World;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Candidate, CandidateLayer};
+use super::catalog::{Catalog, Stamp};
 use super::layer::{self, digest_text};
-use super::manifest::{Configuration, Descriptor, INDEX, Index, MANIFEST, Manifest, REF_NAME};
+use super::manifest::{Descriptor, INDEX, Index, MANIFEST, REF_NAME};
 use super::reference::is_digest;
 use super::{At, Error, Reference};
 use crate::runtime::Image;
@@ -20,13 +21,13 @@ use crate::runtime::Image;
 /// The images of this machine. Clones share it; so do other processes.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     root: PathBuf,
     world: World,
-    known: Mutex<Option<(Stamp, Arc<Catalog>)>>,
+    pub(super) known: Mutex<Option<(Stamp, Arc<Catalog>)>>,
 }
 
 /// The unpacked layers of an image, as overlayfs wants them.
@@ -47,40 +48,6 @@ pub struct Removed {
     pub image: Option<String>,
 }
 
-/// Tells one state of the index from another: every change makes a new file.
-type Stamp = (u64, i64, i64, u64);
-
-#[derive(Default)]
-pub(super) struct Catalog {
-    entries: Vec<Entry>,
-}
-
-struct Entry {
-    manifest: Descriptor,
-    image: Image,
-    diff_ids: Vec<String>,
-}
-
-impl Catalog {
-    fn by_id(&self, id: &str) -> Option<&Entry> {
-        self.entries.iter().find(|e| e.image.id == id)
-    }
-
-    fn find(&self, reference: &str) -> Result<Option<&Entry>, Error> {
-        if is_digest(reference) {
-            return Ok(self.by_id(reference));
-        }
-        let wanted = Reference::parse(reference).ok_or_else(|| Error::InvalidName(reference.into()))?;
-        if let Some(digest) = &wanted.digest {
-            let of_this_name = |e: &&Entry| e.image.names.iter().any(|n| n.starts_with(&format!("{}:", wanted.name)));
-            let matches = |e: &&Entry| e.manifest.digest == *digest || e.image.id == *digest;
-            return Ok(self.entries.iter().filter(of_this_name).find(matches));
-        }
-        let name = wanted.to_string();
-        Ok(self.entries.iter().find(|e| e.image.names.contains(&name)))
-    }
-}
-
 impl Store {
     /// Opens the store in `root`, makes it when it is not there, and sweeps what a crash left.
     pub fn open(root: impl Into<PathBuf>, world: World) -> Result<Self, Error> {
@@ -90,10 +57,7 @@ impl Store {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).at("make", &path)?;
         }
         let store = Self { inner: Arc::new(Inner { root, world, known: Mutex::new(None) }) };
-        let layout = store.path("oci-layout");
-        if !layout.exists() {
-            store.replace(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        }
+        store.write_layout()?;
         store.sweep()?;
         Ok(store)
     }
@@ -304,7 +268,7 @@ impl Store {
         Ok(Descriptor { media_type: media_type.into(), digest, size: bytes.len() as u64, ..Descriptor::default() })
     }
 
-    fn blob_path(&self, digest: &str) -> PathBuf {
+    pub(super) fn blob_path(&self, digest: &str) -> PathBuf {
         self.path("blobs").join(digest.replace(':', "/"))
     }
 
@@ -319,7 +283,7 @@ impl Store {
         File::open(folder).and_then(|f| f.sync_all()).at("sync", folder)
     }
 
-    fn index(&self) -> Result<Index, Error> {
+    pub(super) fn index(&self) -> Result<Index, Error> {
         let path = self.path("index.json");
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::Corrupt { path, why: e.to_string() }),
@@ -332,70 +296,6 @@ impl Store {
         let index = Index { manifests: manifests.collect(), ..empty_index() };
         let bytes = serde_json::to_vec_pretty(&index).expect("strings and numbers are always JSON");
         self.replace(&self.path("index.json"), &bytes)
-    }
-
-    fn stamp(&self) -> Result<Stamp, Error> {
-        let path = self.path("index.json");
-        match fs::metadata(&path) {
-            Ok(found) => Ok((found.ino(), found.mtime(), found.mtime_nsec(), found.len())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok((0, 0, 0, 0)),
-            Err(e) => Err(e).at("look at", &path),
-        }
-    }
-
-    /// The index and the documents it leads to, read again only when another one is in place.
-    pub(super) fn catalog(&self) -> Result<Arc<Catalog>, Error> {
-        let mut known = self.inner.known.lock().expect("no holder panics");
-        loop {
-            let stamp = self.stamp()?;
-            if let Some((_, catalog)) = known.as_ref().filter(|(at, _)| *at == stamp) {
-                return Ok(Arc::clone(catalog));
-            }
-            match self.read_catalog() {
-                Ok(catalog) => *known = Some((stamp, Arc::new(catalog))),
-                // Somebody removed an image between the index and its documents.
-                Err(_) if self.stamp()? != stamp => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn read_catalog(&self) -> Result<Catalog, Error> {
-        let mut entries: Vec<Entry> = vec![];
-        for descriptor in self.index()?.manifests {
-            let name = descriptor.annotations.get(REF_NAME).cloned();
-            if let Some(known) = entries.iter_mut().find(|e| e.manifest.digest == descriptor.digest) {
-                known.image.names.extend(name);
-            } else {
-                entries.push(self.read_entry(descriptor, name)?);
-            }
-        }
-        Ok(Catalog { entries })
-    }
-
-    fn read_entry(&self, descriptor: Descriptor, name: Option<String>) -> Result<Entry, Error> {
-        let manifest: Manifest = self.read_blob(&descriptor.digest)?;
-        let config: Configuration = self.read_blob(&manifest.config.digest)?;
-        let mut size_bytes = 0;
-        for diff_id in &config.rootfs.diff_ids {
-            size_bytes += self.layer_size(diff_id)?;
-        }
-        let mut image = image_of(&manifest.config.digest, &config, size_bytes);
-        image.names.extend(name);
-        Ok(Entry { manifest: descriptor, image, diff_ids: config.rootfs.diff_ids })
-    }
-
-    fn read_blob<T: serde::de::DeserializeOwned>(&self, digest: &str) -> Result<T, Error> {
-        let path = self.blob_path(digest);
-        let bytes = fs::read(&path).at("read", &path)?;
-        archive::check(&bytes, digest, &path.display().to_string())?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::Corrupt { path, why: e.to_string() })
-    }
-
-    fn layer_size(&self, diff_id: &str) -> Result<u64, Error> {
-        let path = self.path("layers").join(short(diff_id)).join("size");
-        let text = fs::read_to_string(&path).at("read", &path)?;
-        text.parse().map_err(|_| Error::Corrupt { path, why: "it is no number".into() })
     }
 
     /// Image ids and the containers that use them.
@@ -412,6 +312,12 @@ impl Store {
             }
         }
         Ok(users)
+    }
+
+    fn write_layout(&self) -> Result<(), Error> {
+        let _change = self.change()?;
+        let layout = self.path("oci-layout");
+        if layout.exists() { Ok(()) } else { self.replace(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#) }
     }
 
     /// What a crash left, unless an import is under way.
@@ -474,7 +380,7 @@ fn named(manifest: &Descriptor, name: String) -> Descriptor {
 }
 
 /// The folder name of a layer: overlayfs takes all lower folders in one page, so names must be short.
-fn short(diff_id: &str) -> &str {
+pub(super) fn short(diff_id: &str) -> &str {
     let hex = diff_id.strip_prefix("sha256:").unwrap_or(diff_id);
     hex.get(..32).unwrap_or(hex)
 }
@@ -484,25 +390,6 @@ fn same_digest(what: &str, expected: &str, found: String) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Digest { what: what.into(), expected: expected.into(), found })
-}
-
-fn image_of(id: &str, config: &Configuration, size_bytes: u64) -> Image {
-    let run = config.config.clone().unwrap_or_default();
-    let split = |entry: String| match entry.split_once('=') {
-        Some((name, value)) => (name.to_owned(), value.to_owned()),
-        None => (entry, String::new()),
-    };
-    Image {
-        id: id.into(),
-        names: vec![],
-        size_bytes,
-        entrypoint: run.entrypoint.unwrap_or_default(),
-        command: run.cmd.unwrap_or_default(),
-        env: run.env.unwrap_or_default().into_iter().map(split).collect(),
-        working_dir: run.working_dir.unwrap_or_default(),
-        user: run.user.unwrap_or_default(),
-        stop_signal: run.stop_signal.unwrap_or_default(),
-    }
 }
 
 fn gone(result: io::Result<()>) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 mod cage;
 mod capabilities;
+mod containers;
 mod document;
 mod launch;
 mod log;
@@ -19,9 +20,9 @@ pub(super) use sandbox::check_sysctl;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,21 +30,17 @@ use std::process::ExitCode;
 use kprov_control_plane::world::{Clock, real::SystemClock};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
 
-use self::cage::{Cage, End, Launching, Output, report};
+use self::cage::{Cage, End, report};
 use self::document::Pids;
-use self::launch::{Outputs, Report, Site};
-use self::log::{Log, Rotation};
 use self::peer::Peer;
 use self::sandbox::Shared;
 use super::cgroup::{Cgroup, Setup};
 use super::folder::{PodFolder, SandboxRecord, load, save};
-use super::wire::{Ask, Fault, Launch, Request, Say};
-use crate::runtime::ContainerState;
+use super::wire::{Ask, Fault, Request, Say};
 
 /// The hidden command `runtime-shim <pod folder>`; its standard input is the socket that it listens on.
 ///
@@ -258,193 +255,6 @@ impl Shim {
         report("write a container's record", save(&self.folder.record(id), &cage.container));
         let say = Say::Changed(cage.container.clone());
         self.peers.iter_mut().for_each(|peer| peer.say(&say));
-    }
-
-    fn start(&mut self, launch: Launch, from: (u64, u64)) {
-        let id = launch.container.id.clone();
-        if self.ending.is_some() || self.cages.contains_key(&id) {
-            return self
-                .answer(from, Err(Fault::Refused(format!("container {id} can't be started in a sandbox that ends"))));
-        }
-        match self.fork_launch(&launch, from) {
-            Ok(cage) => {
-                self.cages.insert(id.clone(), cage);
-                self.changed(&id);
-            }
-            Err(error) => self.answer(from, Err(Fault::system("can't start a container", error))),
-        }
-    }
-
-    fn fork_launch(&self, launch: &Launch, asked_by: (u64, u64)) -> io::Result<Cage> {
-        let id = &launch.container.id;
-        fs::create_dir_all(self.folder.container(id))?;
-        let cgroup = Cgroup::new(self.setup.clone(), &format!("{}/{id}", self.record.cgroup));
-        let log = Log::open(&launch.spec.log_path, Rotation::default())?;
-        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> { Ok(pipe_with(PipeFlags::CLOEXEC)?) };
-        let ((said, stdout), (cried, stderr), (told, report)) = (pipe()?, pipe()?, pipe()?);
-        // SAFETY: this process has one thread.
-        if matches!(unsafe { fork() }?, ForkResult::Child) {
-            let site = Site {
-                folder: &self.folder,
-                setup: &self.setup,
-                cgroup: &cgroup,
-                pids: self.shared.pids,
-                shm: &self.shared.shm,
-                hostname: &self.record.spec.hostname,
-            };
-            launch::run(launch, &site, Outputs { stdout, stderr, report });
-        }
-        Ok(Cage {
-            container: launch.container.clone(),
-            cgroup,
-            pid: None,
-            stop_signal: Signal::try_from(launch.stop_signal).unwrap_or(Signal::SIGTERM),
-            launch: Some(Launching { report: told.into(), text: vec![], asked_by }),
-            outputs: vec![Output::new(said, "stdout")?, Output::new(cried, "stderr")?],
-            log,
-        })
-    }
-
-    /// Reads on in a launch's report. Its end is the moment when the container runs or has failed.
-    fn read_report(&mut self, id: &str) {
-        let Some(cage) = self.cages.get_mut(id) else { return };
-        let Some(launch) = cage.launch.as_mut() else { return };
-        let mut buffer = [0; 4096];
-        match launch.report.read(&mut buffer) {
-            Ok(0) => {}
-            Ok(read) => return launch.text.extend_from_slice(&buffer[..read]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return,
-            Err(error) => eprintln!("can't read the report of a launch: {error}"),
-        }
-        let (text, asked_by) = (std::mem::take(&mut launch.text), launch.asked_by);
-        cage.launch = None;
-        match serde_json::from_slice(&text) {
-            Ok(Report::Running { pid, started_at }) => {
-                cage.pid = Some(pid);
-                cage.container.state = ContainerState::Running { started_at };
-                self.changed(id);
-                self.answer(asked_by, Ok(()));
-                if let Some(end) = self.unclaimed.remove(&pid) {
-                    self.ended(id, end);
-                } else if self.ending.is_some() {
-                    report("kill a container", self.kill(id));
-                }
-            }
-            Ok(Report::Failed(fault)) => self.failed(id, fault, asked_by),
-            Err(_) => self.failed(
-                id,
-                Fault::system("can't make the container", "the process that makes it was killed"),
-                asked_by,
-            ),
-        }
-    }
-
-    fn failed(&mut self, id: &str, fault: Fault, asked_by: (u64, u64)) {
-        let now = SystemClock.now();
-        let Some(cage) = self.cages.get_mut(id) else { return };
-        let words = match &fault {
-            Fault::Start(words) => words.clone(),
-            _ => String::new(),
-        };
-        cage.fail(&words, now);
-        self.leftover.push(cage.cgroup.clone());
-        if matches!(fault, Fault::Start(_)) {
-            self.changed(id);
-        } else {
-            self.drop_cage(id);
-        }
-        self.remove_leftover();
-        self.answer(asked_by, Err(fault));
-    }
-
-    /// Takes notice of every process that ended.
-    fn reap(&mut self) {
-        loop {
-            let (pid, end) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, End::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, End::Signal(signal as i32)),
-                Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => break,
-                Ok(_) => continue,
-                Err(error) => {
-                    eprintln!("can't reap: {error}");
-                    break;
-                }
-            };
-            let owner = self.cages.iter().find(|(_, cage)| cage.pid == Some(pid.as_raw())).map(|(id, _)| id.clone());
-            match owner {
-                Some(id) => self.ended(&id, end),
-                None => drop(self.unclaimed.insert(pid.as_raw(), end)),
-            }
-        }
-        if self.cages.values().all(|cage| cage.launch.is_none()) {
-            self.unclaimed.clear();
-        }
-        self.remove_leftover();
-    }
-
-    fn ended(&mut self, id: &str, end: End) {
-        let Some(cage) = self.cages.get_mut(id) else { return };
-        cage.end(end, SystemClock.now());
-        self.leftover.push(cage.cgroup.clone());
-        self.remove_leftover();
-        self.changed(id);
-    }
-
-    /// What can't be removed yet is tried again at the next end of a process, and at last by the agent.
-    fn remove_leftover(&mut self) {
-        self.leftover.retain(|cgroup| {
-            !cgroup.remove().unwrap_or_else(|error| {
-                eprintln!("can't remove control group {}: {error}", cgroup.path());
-                true
-            })
-        });
-    }
-
-    fn stop(&self, id: &str) -> Result<(), Fault> {
-        let cage = self.cages.get(id).ok_or_else(|| Fault::NotFound(format!("container {id}")))?;
-        let Some(pid) = cage.pid else { return Ok(()) };
-        let signal = cage.stop_signal;
-        // Its number can't be another process's: it is reaped here and nowhere else.
-        nix::sys::signal::kill(Pid::from_raw(pid), signal)
-            .map_err(|e| Fault::system(format!("can't signal container {id}"), e))
-    }
-
-    fn kill(&self, id: &str) -> io::Result<()> {
-        let Some(cage) = self.cages.get(id).filter(|cage| !cage.is_ended()) else { return Ok(()) };
-        if let Some(pid) = cage.pid {
-            nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL)?;
-        }
-        cage.cgroup.kill()
-    }
-
-    fn forget(&mut self, id: &str) -> Result<(), Fault> {
-        match self.cages.get(id) {
-            Some(cage) if !cage.is_ended() => Err(Fault::Refused(format!("container {id} is running: stop it first"))),
-            Some(_) => {
-                self.drop_cage(id);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn drop_cage(&mut self, id: &str) {
-        self.cages.remove(id);
-        let gone = fs::remove_file(self.folder.record(id));
-        report(
-            "remove a container's record",
-            gone.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }),
-        );
-        let say = Say::Gone(id.to_owned());
-        self.peers.iter_mut().for_each(|peer| peer.say(&say));
-    }
-
-    fn end_all(&mut self, from: (u64, u64)) {
-        self.ending = Some(from);
-        let ids: Vec<String> = self.cages.keys().cloned().collect();
-        for id in ids {
-            report("kill a container", self.kill(&id));
-        }
     }
 
     /// Whether the sandbox was to end and everything in it has.
