@@ -350,6 +350,10 @@ impl Behaviour for Custom {
         })
     }
 
+    fn open_api(&self) -> Option<&Value> {
+        Some(&self.schema)
+    }
+
     fn scale_paths(&self) -> Option<&ScalePaths> {
         self.scale.as_ref()
     }

@@ -74,6 +74,8 @@ pub struct Entry {
     pub structure: Ref,
     /// Whether a CustomResourceDefinition made it.
     pub custom: bool,
+    /// The schema that its definition gives, which says more than its structure.
+    pub schema: Option<Value>,
 }
 
 /// A subresource, as discovery tells it.
@@ -133,6 +135,7 @@ impl Entry {
             subresources: status.into_iter().chain(scaled).collect(),
             structure: kind.structure(),
             custom: true,
+            schema: kind.open_api().cloned(),
         }
     }
 
@@ -174,6 +177,7 @@ impl From<&Served> for Entry {
                 .collect(),
             structure: served.structure.clone(),
             custom: false,
+            schema: None,
         }
     }
 }

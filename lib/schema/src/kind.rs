@@ -215,6 +215,10 @@ pub trait Behaviour: Send + Sync {
     fn selectable(&self) -> Vec<Cow<'static, str>>;
     /// The object's value of such a field; `None` when the field can't be selected by.
     fn field(&self, object: &Object, field: &str) -> Option<String>;
+    /// The schema that a custom resource's definition gives.
+    fn open_api(&self) -> Option<&Value> {
+        None
+    }
     /// Where the numbers of a custom resource's scale stand.
     fn scale_paths(&self) -> Option<&ScalePaths> {
         None

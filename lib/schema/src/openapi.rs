@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::discovery::{self, Entry};
+use crate::structure;
 
 mod paths;
 mod schemas;
@@ -31,7 +32,24 @@ pub fn names(entries: &[Entry]) -> Vec<String> {
     names
 }
 
-/// `/openapi/v3`: where each document is, by name, given the hash of its bytes.
+/// The hash of every document, by name: it changes when what the document is made from does.
+///
+/// Documents are pure functions of the structure, the entries and the program's version, so these are hashed, not the
+/// documents: the index is asked for far more often than most of them.
+#[must_use]
+pub fn hashes(entries: &[Entry], server_version: &str) -> BTreeMap<String, String> {
+    let made_from = format!("{} {server_version} {entries:?}", env!("CARGO_PKG_VERSION"));
+    let base = discovery::hash(format!("{} {made_from}", structure::STRUCTURE).as_bytes());
+    names(entries)
+        .into_iter()
+        .map(|name| {
+            let hash = discovery::hash(format!("{base} {name}").as_bytes());
+            (name, hash)
+        })
+        .collect()
+}
+
+/// `/openapi/v3`: where each document is, by name, given the hash of each.
 #[must_use]
 pub fn index(hashes: &BTreeMap<String, String>) -> Value {
     let paths: Map<String, Value> = hashes

@@ -16,13 +16,17 @@ mod parse;
 
 type Text = Cow<'static, str>;
 
+/// The facts about definitions and their fields; the file explains itself.
+pub(crate) const STRUCTURE: &str = include_str!("../data/structure.txt");
+/// The facts about served kinds; the file explains itself.
+const KINDS: &str = include_str!("../data/kinds.txt");
+
 /// The published schema, parsed on first use.
 #[must_use]
 pub fn schema() -> &'static Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
     SCHEMA.get_or_init(|| {
-        parse::schema(include_str!("../data/structure.txt"), include_str!("../data/kinds.txt"))
-            .expect("the committed facts are well formed: a test parses them")
+        parse::schema(STRUCTURE, KINDS).expect("the committed facts are well formed: a test parses them")
     })
 }
 

@@ -42,7 +42,12 @@ pub(super) fn reachable(roots: Vec<Root>, entries: &[Entry]) -> BTreeMap<String,
         match root {
             Root::Definition(definition) => queue.push((definition.name.to_string(), definition)),
             Root::Kind(entry) => {
-                queue.push((kind_name(&entry), entry.structure.clone()));
+                match &entry.schema {
+                    Some(schema) => {
+                        made.insert(kind_name(&entry), custom_kind(&entry, schema, &mut queue));
+                    }
+                    None => queue.push((kind_name(&entry), entry.structure.clone())),
+                }
                 let list = list_name(&entry);
                 match schema().definition(&list) {
                     Some(published) => queue.push((list, published)),
@@ -91,6 +96,22 @@ fn kinds_of(name: &str, entries: &[Entry]) -> Option<Value> {
         .into_iter()
         .find(|(group, version, one)| schema().structure(group, version, one).is_some_and(|found| found.name == name))
         .map(|(group, version, one)| json!([kind(group, version, one)]))
+}
+
+/// The definition's own schema, with the fields that every object has.
+fn custom_kind(entry: &Entry, schema: &Value, queue: &mut Vec<(String, Ref)>) -> Value {
+    let mut made = schema.clone();
+    if !made.is_object() {
+        made = json!({"type": "object"});
+    }
+    for field in ["apiVersion", "kind", "metadata"] {
+        if let Some(field) = entry.structure.field(field) {
+            made["properties"][field.name.as_ref()] = property(field, queue);
+        }
+    }
+    made["x-kubernetes-group-version-kind"] =
+        json!([{"group": entry.group, "version": entry.version, "kind": entry.kind}]);
+    made
 }
 
 fn custom_list(entry: &Entry) -> Value {

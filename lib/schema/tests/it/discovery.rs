@@ -104,6 +104,17 @@ fn the_index_names_the_documents_that_upstream_names() {
     assert_eq!(openapi::index(&hashes), want);
 }
 
+#[test]
+fn hashes_change_with_what_is_served() {
+    let entries = upstream();
+    let (all, fewer) = (openapi::hashes(&entries, "v1.37.0"), openapi::hashes(&entries[1..], "v1.37.0"));
+    assert_eq!(all.keys().collect::<Vec<_>>(), openapi::names(&entries).iter().collect::<Vec<_>>());
+    assert_eq!(all, openapi::hashes(&entries, "v1.37.0"));
+    assert_ne!(all["api/v1"], fewer["api/v1"]);
+    assert_ne!(all["api/v1"], all["apis/apps/v1"]);
+    assert!(all["api/v1"].len() == 128 && !all["api/v1"].contains(|c: char| c.is_ascii_lowercase()));
+}
+
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {

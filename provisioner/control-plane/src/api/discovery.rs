@@ -1,7 +1,5 @@
 //! Discovery and OpenAPI documents over HTTP: forms, hashes, what a client has already.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -125,14 +123,4 @@ fn in_a_year(now: Timestamp) -> Option<HeaderValue> {
 /// A document as the bytes that are hashed.
 pub(crate) fn text(document: &Value) -> Bytes {
     serde_json::to_vec(document).expect("a JSON value serializes").into()
-}
-
-/// The hash of every OpenAPI document, by name.
-pub(crate) fn schema_hashes(entries: &[discovery::Entry]) -> BTreeMap<String, String> {
-    let hashed = |name: String| {
-        let document = openapi::document(entries, &name, VERSION)?;
-        let hash = discovery::hash(&text(&document));
-        Some((name, hash))
-    };
-    openapi::names(entries).into_iter().filter_map(hashed).collect()
 }

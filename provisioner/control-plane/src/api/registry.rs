@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use kprov_schema::discovery::{self, Entry};
-use kprov_schema::{KINDS, Kind, Resource};
+use kprov_schema::{KINDS, Kind, Resource, openapi};
 
 use super::discovery as documents;
+use super::documents::VERSION;
 
 /// Every kind that is served: the built-in ones, later the defined ones too. What is derived from it is made once.
 #[derive(Default)]
@@ -57,6 +58,6 @@ impl Registry {
 
     /// The hash of every OpenAPI document, by name.
     pub(crate) fn schema_hashes(&self) -> &BTreeMap<String, String> {
-        self.schema_hashes.get_or_init(|| documents::schema_hashes(&self.entries))
+        self.schema_hashes.get_or_init(|| openapi::hashes(&self.entries, VERSION))
     }
 }
