@@ -215,3 +215,68 @@ fn settle(entry: &Entry, uid: &Uid, owner: &Owner) -> Option<Action> {
         Owner::There | Owner::Waiting => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(name: &str, owners: &[(&str, &str)], finalizers: &[&str]) -> Value {
+        let owners: Vec<Value> = owners
+            .iter()
+            .map(|(name, uid)| {
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true})
+            })
+            .collect();
+        let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "ownerReferences": owners}});
+        if !finalizers.is_empty() {
+            map["metadata"]["finalizers"] = json!(finalizers);
+            map["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        map
+    }
+
+    /// What is done about `dependent`, in short.
+    fn decide(uid: &str, objects: &[Value]) -> Vec<String> {
+        let world = Snapshot::given(&Garbage::watches(), objects);
+        let outcome = Garbage.reconcile(&Key::new("", uid), &world, Timestamp::UNIX_EPOCH).unwrap();
+        let short = |action: &Action| match action {
+            Action::Check(Check::Absent { key, .. }) => format!("check {}", key.name),
+            Action::Delete { key, options, .. } => format!("delete {} {:?}", key.name, options.propagation.unwrap()),
+            Action::Patch { key, patch, .. } => {
+                let left = patch["metadata"].get("ownerReferences").map(|owners| owners.as_array().map_or(0, Vec::len));
+                left.map_or(format!("release {}", key.name), |left| format!("leave {} {left} owners", key.name))
+            }
+            other => format!("{other:?}"),
+        };
+        outcome.actions.iter().map(short).collect()
+    }
+
+    #[test]
+    fn dependents_follow_their_owners() {
+        let owner = || map("owner", &[], &[]);
+        let of = |owners: &[(&str, &str)]| map("one", owners, &[]);
+        let (there, gone, renewed) = (("owner", "owner"), ("gone", "gone"), ("owner", "an earlier life"));
+        for (owners, wanted) in [
+            (vec![there], vec![]),
+            (vec![gone], vec!["check gone", "delete one Background"]),
+            (vec![renewed], vec!["check owner", "delete one Background"]),
+            (vec![there, gone], vec!["check gone", "leave one 1 owners"]),
+        ] {
+            assert_eq!(decide("one", &[owner(), of(&owners)]), wanted, "{owners:?}");
+        }
+    }
+
+    #[test]
+    fn owners_wait_for_dependents_or_let_them_go() {
+        let (one, two) = (map("one", &[("owner", "owner")], &[]), map("two", &[("one", "one")], &[]));
+        let foreground = map("owner", &[], &[FOREGROUND]);
+        assert!(decide("owner", &[foreground.clone(), one.clone()]).is_empty());
+        assert_eq!(decide("one", &[foreground.clone(), one.clone()]), ["delete one Background"]);
+        assert_eq!(decide("one", &[foreground.clone(), one.clone(), two]), ["delete one Foreground"]);
+        assert_eq!(decide("owner", &[foreground]), ["release owner"]);
+        let orphaning = map("owner", &[], &[ORPHAN]);
+        assert_eq!(decide("owner", &[orphaning.clone(), one]), ["leave one 0 owners"]);
+        assert_eq!(decide("owner", &[orphaning]), ["release owner"]);
+    }
+}

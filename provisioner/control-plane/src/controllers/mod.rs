@@ -6,6 +6,7 @@ pub mod action;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
+pub mod event_expiry;
 pub mod garbage;
 pub mod meta;
 pub mod mirror;
@@ -128,6 +129,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<deployment::Deployments>(),
     Row::of::<endpoints::EndpointsOfServices>(),
     Row::of::<endpointslice::SlicesOfServices>(),
+    Row::of::<event_expiry::EventExpiry>(),
     Row::of::<garbage::Garbage>(),
     Row::of::<mirror::SlicesOfEndpoints>(),
     Row::of::<namespace::Namespaces>(),

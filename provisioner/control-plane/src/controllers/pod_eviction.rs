@@ -134,3 +134,29 @@ fn gone(key: &Key, uid: &Uid) -> Action {
     };
     Action::Record(Note::normal(about, REASON, format!("Cancelling deletion of Pod {key}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn decide(taints: Value, tolerations: Value) -> Due {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "n"}, "spec": {"taints": taints}});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns", "uid": "p"},
+            "spec": {"nodeName": "n1", "containers": [], "tolerations": tolerations}});
+        let world = Snapshot::given(&PodEviction::watches(), &[node, pod]);
+        due(&world.get::<Pod>(&Key::new("ns", "p")).unwrap().unwrap(), &world).unwrap()
+    }
+
+    #[test]
+    fn pods_go_when_no_toleration_holds_any_longer() {
+        let taint = json!([{"key": "k", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"}]);
+        let bearing = |seconds: Option<i64>| json!([{"key": "k", "operator": "Exists", "tolerationSeconds": seconds}]);
+        assert_eq!(decide(json!([]), json!([])), Due::Never);
+        assert_eq!(decide(json!([{"key": "k", "effect": "NoSchedule"}]), json!([])), Due::Never);
+        assert_eq!(decide(taint.clone(), json!([])), Due::Now);
+        assert_eq!(decide(taint.clone(), bearing(None)), Due::Never);
+        assert_eq!(decide(taint, bearing(Some(300))), Due::At("2026-01-01T00:05:00Z".parse().unwrap()));
+    }
+}

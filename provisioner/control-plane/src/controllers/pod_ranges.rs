@@ -64,3 +64,30 @@ impl PodRanges {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_gets_the_lowest_free_range() {
+        let node = |name: &str, range: Option<&str>| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": name}, "spec": {"podCIDR": range}});
+        let world = Snapshot::given(
+            &PodRanges::watches(),
+            &[node("a", None), node("b", Some("10.244.0.0/24")), node("c", None)],
+        );
+        let ranges = PodRanges::new(&Config::new(""), Timestamp::UNIX_EPOCH);
+        let outcome = ranges.reconcile(&Key::default(), &world, Timestamp::UNIX_EPOCH).unwrap();
+        let given: Vec<String> = outcome
+            .actions
+            .iter()
+            .map(|action| match action {
+                Action::Patch { key, patch, .. } => {
+                    format!("{} {}", key.name, patch["spec"]["podCIDR"].as_str().unwrap())
+                }
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(given, ["a 10.244.1.0/24", "c 10.244.2.0/24"]);
+    }
+}

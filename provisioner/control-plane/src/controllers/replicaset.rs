@@ -256,3 +256,54 @@ fn write_status(set: &Seen<ReplicaSet>, new: &ReplicaSetStatus) -> Option<Action
     object.set(&["status"], serde_json::to_value(new).unwrap_or(Value::Null));
     Some(Action::update_status(Resource::of::<ReplicaSet>(), object))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, ready: bool, cost: &str, labels: Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels,
+                "annotations": {"controller.kubernetes.io/pod-deletion-cost": cost},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "rs", "controller": true}]},
+            "spec": {"nodeName": "n1", "containers": []},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}})
+    }
+
+    /// What is done for a set of so many replicas, in short.
+    fn decide(replicas: usize, pods: &[Value]) -> Vec<String> {
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "rs", "namespace": "n", "uid": "rs"},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}}}});
+        let world = Snapshot::given(&ReplicaSets::watches(), &[&[set], pods].concat());
+        let outcome = ReplicaSets.reconcile(&Key::new("n", "rs"), &world, Timestamp::UNIX_EPOCH).unwrap();
+        let short = |action: &Action| match action {
+            Action::Create { object, .. } => format!("create {}", object.text(&["metadata", "generateName"]).unwrap()),
+            Action::Delete { key, .. } => format!("delete {}", key.name),
+            Action::Patch { key, patch, .. } => {
+                format!("owners of {}: {}", key.name, patch["metadata"]["ownerReferences"])
+            }
+            Action::Update { object, .. } => format!("status {}", object.at(&["status", "replicas"]).unwrap()),
+            other => format!("{other:?}"),
+        };
+        outcome.actions.iter().map(short).collect()
+    }
+
+    #[test]
+    fn makes_what_is_missing_and_takes_what_is_missed_least() {
+        let app = || json!({"app": "x"});
+        let pods = [pod("a", true, "5", app()), pod("b", true, "-1", app()), pod("c", false, "9", app())];
+        assert_eq!(decide(2, &[]), ["create rs-", "create rs-", "status 0"]);
+        assert_eq!(decide(3, &pods), ["status 3"]);
+        assert_eq!(decide(1, &pods), ["delete c", "delete b", "status 3"]);
+    }
+
+    #[test]
+    fn adopts_orphans_and_lets_strangers_go() {
+        let mut orphan = pod("a", true, "0", json!({"app": "x"}));
+        orphan["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+        let adopted = decide(1, &[orphan]);
+        assert!(adopted[0].starts_with("owners of a: [{") && adopted.len() == 2, "{adopted:?}");
+        let stranger = pod("b", true, "0", json!({"app": "other"}));
+        assert_eq!(decide(0, &[stranger])[0], "owners of b: null");
+    }
+}

@@ -61,6 +61,22 @@ impl Snapshot {
         Self { caches, failure: None }
     }
 
+    /// A view of objects that are given, for the tests of a controller that watches these.
+    #[cfg(test)]
+    pub(crate) fn given(watches: &[super::Watch], objects: &[serde_json::Value]) -> Self {
+        let new = |watch: &super::Watch| (watch.resource.clone(), Arc::new(Cache::new(watch.resource.clone())));
+        let caches: Caches = watches.iter().map(new).collect();
+        for (at, object) in objects.iter().enumerate() {
+            let mut object = Object::try_from(object.clone()).expect("a map");
+            object.set(&["metadata", "resourceVersion"], (at + 1).to_string().into());
+            let kind = kprov_schema::KINDS
+                .iter()
+                .find(|kind| kind.kind == object.kind() && kind.resource.api_version() == object.api_version());
+            caches[&kind.expect("a kind of the table").resource].put(Arc::new(object));
+        }
+        Self::new(Arc::new(caches))
+    }
+
     /// The same view after a failed round: the decision may only report it, its actions are not tried again.
     #[must_use]
     pub fn after(&self, failure: Failure) -> Self {
