@@ -146,6 +146,10 @@ pub trait Rules: k8s_openapi::Resource + Serialize + DeserializeOwned + 'static 
         let _ = old;
         Vec::new()
     }
+    /// What is special about its row in a Table, by which clients colour or leave out rows.
+    fn row_conditions(&self) -> Vec<Value> {
+        Vec::new()
+    }
 }
 
 /// Where objects of a kind are stored, when that is as another kind: a pure renaming, both ways.
@@ -193,6 +197,15 @@ pub struct ColumnHead {
     pub description: Cow<'static, str>,
 }
 
+/// A row of a Table without its object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    /// Cells, one a column.
+    pub cells: Vec<Value>,
+    /// See [`Rules::row_conditions`].
+    pub conditions: Vec<Value>,
+}
+
 /// The typed rules of a kind behind one face, over objects as they travel.
 ///
 /// `Err` means that the object does not decode into the kind; its text names the field.
@@ -209,8 +222,8 @@ pub trait Behaviour: Send + Sync {
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Result<Vec<String>, String>;
     /// The heads of its columns.
     fn columns(&self) -> Vec<ColumnHead>;
-    /// The cells of an object's row, one a column.
-    fn row(&self, object: &Object, now: Timestamp) -> Result<Vec<Value>, String>;
+    /// The object's row: its cells, one a column, with what is special about it.
+    fn row(&self, object: &Object, now: Timestamp) -> Result<Row, String>;
     /// Fields that a selector may name.
     fn selectable(&self) -> Vec<Cow<'static, str>>;
     /// The object's value of such a field; `None` when the field can't be selected by.
@@ -341,9 +354,10 @@ impl<T: Rules> Behaviour for Typing<T> {
             .collect()
     }
 
-    fn row(&self, object: &Object, now: Timestamp) -> Result<Vec<Value>, String> {
+    fn row(&self, object: &Object, now: Timestamp) -> Result<Row, String> {
         let typed: T = read(object)?;
-        Ok(T::COLUMNS.iter().map(|column| (column.cell)(&typed, now)).collect())
+        let cells = T::COLUMNS.iter().map(|column| (column.cell)(&typed, now)).collect();
+        Ok(Row { cells, conditions: typed.row_conditions() })
     }
 
     fn selectable(&self) -> Vec<Cow<'static, str>> {

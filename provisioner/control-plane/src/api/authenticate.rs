@@ -1,5 +1,7 @@
 //! Who sent a request: a client certificate, a token, or nobody.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use kprov_schema::Status;
@@ -23,17 +25,21 @@ pub(crate) fn of_certificate(der: &[u8]) -> Option<User> {
 }
 
 /// The user of a request. `certificate` is the user of the connection's client certificate.
-pub(crate) fn authenticate(core: &Core, headers: &HeaderMap, certificate: Option<&User>) -> Result<User, Status> {
+pub(crate) fn authenticate<'a>(
+    core: &Core,
+    headers: &HeaderMap,
+    certificate: Option<&'a User>,
+) -> Result<Cow<'a, User>, Status> {
     if let Some(user) = certificate {
-        return Ok(user.clone());
+        return Ok(Cow::Borrowed(user));
     }
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(User::anonymous()) };
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Cow::Owned(User::anonymous())) };
     let text = header.to_str().map_err(|_| errors::unauthorized())?;
     let token = match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => token.trim(),
         // Another scheme says nothing that this server understands.
-        _ => return Ok(User::anonymous()),
+        _ => return Ok(Cow::Owned(User::anonymous())),
     };
     let now = core.world.clock.now().as_second();
-    core.tokens.verify(token, now, &core.store).ok_or_else(errors::unauthorized)
+    core.tokens.verify(token, now, &core.store).map(Cow::Owned).ok_or_else(errors::unauthorized)
 }

@@ -4,7 +4,7 @@ use kprov_schema::{Key, Kind, Resource, Status, Subresource};
 
 use super::core::Core;
 use super::errors;
-use super::path::{Path, Place};
+use super::path::Place;
 use super::subresource;
 use super::user::User;
 use crate::store::{Prefix, StoreKey};
@@ -38,6 +38,11 @@ impl Attributes {
             ..Place::default()
         };
         Self { verb, place, ..Self::default() }
+    }
+
+    /// Somebody wants a path that is no resource.
+    pub(crate) fn of_path(path: &str, verb: &'static str) -> Self {
+        Self { verb, path: path.to_owned(), ..Self::default() }
     }
 
     /// Notes what a field selector narrows a list or watch to.
@@ -273,15 +278,4 @@ fn refers(pod: &kprov_schema::Object, ways: &[(&str, &str)], name: &str) -> bool
         }
     }
     pod.at(&["spec"]).is_some_and(|spec| within(spec, ways, name))
-}
-
-/// What a request by a path is about, for a verb.
-pub(crate) fn of_path(path: &Path, text: &str, verb: &'static str, fields: &str) -> Attributes {
-    let place = match path {
-        Path::Resource(place) => place.clone(),
-        _ => Place::default(),
-    };
-    let mut attributes = Attributes { verb, place, path: text.to_owned(), ..Attributes::default() };
-    attributes.select(fields);
-    attributes
 }

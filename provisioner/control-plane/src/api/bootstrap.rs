@@ -43,11 +43,12 @@ async fn ensure(core: &Core, client: &InProcess, resource: &Resource, object: Va
     }
     let object = Object::try_from(object).map_err(errors::internal)?;
     let key = object.key();
-    match client.create(resource, &Key::new(key.namespace.clone(), ""), None, object.clone()).await {
-        Err(status) if status.already_exists() => {}
-        done => return done.map(|_| ()),
-    }
-    let old = client.get(resource, &key).await?;
+    let old = match client.get(resource, &key).await {
+        Err(status) if status.is_not_found() => {
+            return client.create(resource, &Key::new(key.namespace, ""), None, object).await.map(|_| ());
+        }
+        found => found?,
+    };
     let mut new = Object::clone(&old);
     for (field, value) in object.map() {
         if !["metadata", "apiVersion", "kind", "spec"].contains(&field.as_str()) {

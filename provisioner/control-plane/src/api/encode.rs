@@ -195,13 +195,17 @@ impl View<'_> {
     }
 
     fn row(&self, object: &Object) -> Result<Value, Status> {
-        let cells = self.kind.row(object, self.now).map_err(errors::internal)?;
+        let row = self.kind.row(object, self.now).map_err(errors::internal)?;
         let object = match self.include {
             Include::None => Value::Null,
             Include::Metadata => partial(object),
             Include::Object => Value::Object(object.map().clone()),
         };
-        Ok(json!({"cells": cells, "object": object}))
+        let mut shown = json!({"cells": row.cells, "object": object});
+        if !row.conditions.is_empty() {
+            shown["conditions"] = row.conditions.into();
+        }
+        Ok(shown)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::actions::{self, Call};
 use super::authenticate::authenticate;
-use super::authorize::{authorize, of_path};
+use super::authorize::{Attributes, authorize};
 use super::body::Body;
 use super::body_in;
 use super::core::Core;
@@ -86,9 +86,14 @@ where
     let user = authenticate(core, asked.headers, certificate)?;
     let path = path::parse(asked.path);
     let verb = verb(asked, &path);
-    let attributes = of_path(&path, asked.path, verb, asked.query.get("fieldSelector").unwrap_or_default());
-    authorize(core, &user, &attributes)?;
-    let Path::Resource(place) = path else { return documents::answer(core, asked, &path) };
+    let Path::Resource(place) = path else {
+        authorize(core, &user, &Attributes::of_path(asked.path, verb))?;
+        return documents::answer(core, asked, &path);
+    };
+    let mut wanted = Attributes { verb, place, ..Attributes::default() };
+    wanted.select(asked.query.get("fieldSelector").unwrap_or_default());
+    authorize(core, &user, &wanted)?;
+    let place = wanted.place;
     let target = target(core, &place)?;
     let advice: Vec<String> = target.kind.deprecated.map(str::to_owned).into_iter().collect();
     match dispatched(core, asked, body, &user, &place, target).await {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kind::Column;
 use crate::table;
@@ -222,3 +222,15 @@ fn init_containers(pod: &Pod) -> &[Container] {
 fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
+
+/// A pod that has ended is marked, so that clients may leave it out.
+pub(super) fn conditions(pod: &Pod) -> Vec<Value> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let message = match phase {
+        Some("Succeeded") => "The pod has completed successfully.",
+        Some("Failed") => "The pod failed.",
+        _ => return Vec::new(),
+    };
+    vec![json!({"type": "Completed", "status": "True", "reason": phase, "message": message})]
+}
+

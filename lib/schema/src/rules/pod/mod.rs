@@ -60,6 +60,10 @@ impl Rules for Pod {
     const COLUMNS: &'static [Column<Self>] = columns::COLUMNS;
     const SELECTABLE: &'static [Selectable] = SELECTABLE;
 
+    fn row_conditions(&self) -> Vec<Value> {
+        columns::conditions(self)
+    }
+
     fn fill_defaults(&mut self) {
         defaults::pod(self);
     }

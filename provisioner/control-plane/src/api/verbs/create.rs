@@ -29,15 +29,15 @@ pub(crate) async fn create(
 ) -> Result<Written, Status> {
     begin(core, target, &mut object)?;
     let base = object.text(&["metadata", "generateName"]).unwrap_or_default().to_owned();
-    let draws = if object.name().is_empty() && !base.is_empty() { DRAWS } else { 1 };
+    if !object.name().is_empty() || base.is_empty() {
+        return once(core, user, target, object, options).await;
+    }
     let mut last = None;
-    for _ in 0..draws {
+    for _ in 0..DRAWS {
         let mut object = object.clone();
-        if draws > 1 {
-            object.set(&["metadata", "name"], generate(core, &base).into());
-        }
+        object.set(&["metadata", "name"], generate(core, &base).into());
         match once(core, user, target, object, options).await {
-            Err(status) if draws > 1 && status.already_exists() => last = Some(status),
+            Err(status) if status.already_exists() => last = Some(status),
             done => return done,
         }
     }

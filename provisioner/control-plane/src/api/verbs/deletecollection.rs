@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use kprov_schema::{Object, Revision, Status};
 
 use super::delete::{Deleted, delete};
@@ -10,6 +11,9 @@ use crate::api::core::Core;
 use crate::api::query::{Deletion, ListOptions};
 use crate::api::target::Target;
 use crate::api::user::User;
+
+/// Deletions that wait for the disk together.
+const AT_ONCE: usize = 64;
 
 /// What was deleted, or begun to be, with the moment of the list.
 pub(crate) struct DeletedItems {
@@ -28,15 +32,15 @@ pub(crate) async fn delete_collection(
     deletion: &Deletion,
 ) -> Result<DeletedItems, Status> {
     let listing = list(core, target, options).await?;
-    let mut items = Vec::with_capacity(listing.items.len());
-    for stored in listing.items {
+    let deletions = listing.items.into_iter().map(|stored| async move {
         let one = Target { key: stored.key.key(), ..target.clone() };
         match delete(core, user, &one, deletion).await {
-            Ok(Deleted::Gone(_) | Deleted::Stays(_)) => items.push(stored.object.clone()),
+            Ok(Deleted::Gone(_) | Deleted::Stays(_)) => Ok(Some(stored.object.clone())),
             // Somebody else was faster.
-            Err(status) if status.is_not_found() => {}
-            Err(status) => return Err(status),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(status),
         }
-    }
-    Ok(DeletedItems { items, revision: listing.revision })
+    });
+    let deleted: Vec<Option<Arc<Object>>> = stream::iter(deletions).buffered(AT_ONCE).try_collect().await?;
+    Ok(DeletedItems { items: deleted.into_iter().flatten().collect(), revision: listing.revision })
 }

@@ -1,0 +1,309 @@
+//! What the API server promises to whoever calls it, in process or by HTTP.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use kprov_control_plane::api::{Body, Config, Server, User};
+use kprov_control_plane::client::{Client, DeleteOptions, Event, Selection};
+use kprov_control_plane::pki::Pki;
+use kprov_control_plane::store::Store;
+use kprov_control_plane::world::real;
+use kprov_schema::{Key, Object, Reason, Resource, Revision, Subresource};
+use serde_json::{Value, json};
+
+async fn start(folder: &Path) -> (Server, Store) {
+    let world = real::world(folder);
+    let config = Config { listen: Vec::new(), ..Config::default() };
+    let pki = Arc::new(Pki::open_or_create(&folder.join("pki"), &config.names(), &world).unwrap());
+    let store = Store::open(&world, "state").unwrap();
+    (Server::start(config, world, store.clone(), pki).await.unwrap(), store)
+}
+
+fn core(plural: &'static str) -> Resource {
+    Resource { group: "".into(), version: "v1".into(), plural: plural.into() }
+}
+
+fn object(value: Value) -> Object {
+    Object::try_from(value).unwrap()
+}
+
+fn config_map(name: &str) -> Object {
+    object(json!({"metadata": {"name": name}}))
+}
+
+fn in_default(name: &str) -> Key {
+    Key::new("default", name)
+}
+
+async fn make(client: &Client, plural: &'static str, value: Value) -> Arc<Object> {
+    client.create(&core(plural), &in_default(""), None, object(value)).await.unwrap()
+}
+
+async fn with_account(server: &Server) -> Client {
+    let admin = server.client(User::admin());
+    make(&admin, "serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+    admin
+}
+
+async fn ask(server: &Server, method: &str, path: &str, user: Option<&User>, body: Value) -> Response<Body> {
+    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    let request = Request::builder().method(method).uri(path).body(Full::new(body)).unwrap();
+    server.handle(request, user).await
+}
+
+async fn value(response: Response<Body>) -> Value {
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn every_cluster_has_its_namespaces_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut revisions = Vec::new();
+    for _ in 0..2 {
+        let (server, store) = start(folder.path()).await;
+        let client = server.client(User::admin());
+        let namespaces = client.list(&core("namespaces"), &Selection::default()).await.unwrap();
+        let names: Vec<&str> = namespaces.items.iter().map(|one| one.name()).collect();
+        assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
+        let service = client.get(&core("services"), &in_default("kubernetes")).await.unwrap();
+        assert_eq!(service.text(&["spec", "clusterIP"]), Some("10.96.0.1"));
+        revisions.push(store.head());
+        server.shutdown().await;
+        store.close().await;
+    }
+    assert_eq!(revisions[0], revisions[1], "a second start writes nothing");
+}
+
+#[tokio::test]
+async fn a_watch_tells_what_a_selection_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let client = server.client(User::admin());
+    let maps = core("configmaps");
+    let selection = Selection { labels: "a=b".to_owned(), ..Selection::default() };
+    let list = client.list(&maps, &selection).await.unwrap();
+    let mut events = client.watch(&maps, &selection, list.revision).await.unwrap();
+    let mut one = Object::clone(&*make(&client, "configmaps", json!({"metadata": {"name": "x"}})).await);
+    one.set(&["metadata", "labels", "a"], "b".into());
+    let mut one = Object::clone(&*client.update(&maps, None, one).await.unwrap());
+    one.set(&["metadata", "labels", "a"], "c".into());
+    let left = client.update(&maps, None, one).await.unwrap();
+    assert!(matches!(events.next().await, Some(Ok(Event::Added(object))) if object.label("a") == Some("b")));
+    let Some(Ok(Event::Deleted(last))) = events.next().await else { panic!("it left") };
+    assert_eq!(last.label("a"), Some("b"));
+    assert_eq!(last.revision(), left.revision());
+}
+
+#[tokio::test]
+async fn stale_writes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let client = server.client(User::admin());
+    let maps = core("configmaps");
+    let first = Object::clone(&*make(&client, "configmaps", json!({"metadata": {"name": "x"}})).await);
+    let mut newer = first.clone();
+    newer.set(&["data", "k"], "v".into());
+    client.update(&maps, None, newer.clone()).await.unwrap();
+    assert!(client.update(&maps, None, newer.clone()).await.unwrap_err().is_conflict());
+    newer.remove(&["metadata", "resourceVersion"]);
+    client.update(&maps, None, newer).await.unwrap();
+    let again = client.create(&maps, &in_default(""), None, config_map("x")).await.unwrap_err();
+    assert!(again.already_exists());
+    let nowhere = client.create(&maps, &Key::new("nowhere", ""), None, config_map("x")).await.unwrap_err();
+    assert_eq!(nowhere.message, "namespaces \"nowhere\" not found");
+}
+
+#[tokio::test]
+async fn service_addresses_are_given_once_also_under_concurrency_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, store) = start(folder.path()).await;
+    let client = server.client(User::admin());
+    let wanted = |name: String| {
+        object(json!({
+            "metadata": {"name": name},
+            "spec": {"clusterIP": "10.96.5.5", "type": "NodePort", "ports": [{"port": 80, "nodePort": 30_080}]},
+        }))
+    };
+    let services = core("services");
+    let key = in_default("");
+    let tries = (0..8).map(|index| client.create(&services, &key, None, wanted(format!("s{index}"))));
+    let done = futures::future::join_all(tries).await;
+    let winners: Vec<_> = done.iter().filter_map(|one| one.as_ref().ok()).collect();
+    assert_eq!(winners.len(), 1);
+    let loser = done.iter().find_map(|one| one.as_ref().err()).unwrap();
+    assert!(loser.message.contains("provided IP is already allocated"), "{loser}");
+    server.shutdown().await;
+    store.close().await;
+    drop(client);
+
+    let (server, _) = start(folder.path()).await;
+    let client = server.client(User::admin());
+    assert_eq!(client.create(&services, &key, None, wanted("t".to_owned())).await.unwrap_err().code, 422);
+    client.delete(&services, &winners[0].key(), DeleteOptions::default()).await.unwrap();
+    client.create(&services, &key, None, wanted("t".to_owned())).await.unwrap();
+}
+
+#[tokio::test]
+async fn pods_get_what_admission_adds_then_end_in_their_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    let pods = core("pods");
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let made = make(&admin, "pods", pod).await;
+    assert_eq!(made.text(&["spec", "serviceAccountName"]), Some("default"));
+    assert_eq!(made.at(&["spec", "tolerations"]).and_then(Value::as_array).map(Vec::len), Some(2));
+    let binding = object(json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}));
+    let place = made.key();
+    let bind = || admin.create(&pods, &place, Some(Subresource::Binding), binding.clone());
+    bind().await.unwrap();
+    assert!(bind().await.unwrap_err().is_conflict());
+    admin.delete(&pods, &made.key(), DeleteOptions::default()).await.unwrap();
+    let ending = admin.get(&pods, &made.key()).await.unwrap();
+    assert!(ending.is_deleting());
+    assert_eq!(ending.at(&["metadata", "deletionGracePeriodSeconds"]), Some(&json!(30)));
+    let now = DeleteOptions { grace_seconds: Some(0), ..DeleteOptions::default() };
+    let node = server.client(User::node("n"));
+    node.delete(&pods, &made.key(), now).await.unwrap();
+    assert!(admin.get(&pods, &made.key()).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn finalizers_hold_an_object_until_the_last_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let client = server.client(User::admin());
+    let maps = core("configmaps");
+    let held = make(&client, "configmaps", json!({"metadata": {"name": "x", "finalizers": ["a.b/c"]}})).await;
+    client.delete(&maps, &held.key(), DeleteOptions::default()).await.unwrap();
+    let mut ending = Object::clone(&*client.get(&maps, &held.key()).await.unwrap());
+    assert!(ending.is_deleting());
+    ending.remove(&["metadata", "finalizers"]);
+    client.update(&maps, None, ending).await.unwrap();
+    assert!(client.get(&maps, &held.key()).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn node_agents_touch_what_is_theirs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    for (name, secret) in [("mine", "used"), ("other", "foreign")] {
+        make(&admin, "secrets", json!({"metadata": {"name": secret}})).await;
+        let node = if name == "mine" { "n" } else { "m" };
+        let pod = json!({
+            "metadata": {"name": name},
+            "spec": {
+                "nodeName": node, "containers": [{"name": "c", "image": "i"}],
+                "volumes": [{"name": "v", "secret": {"secretName": secret}}],
+            },
+        });
+        make(&admin, "pods", pod).await;
+    }
+    let node = server.client(User::node("n"));
+    let forbidden = |result: Result<Arc<Object>, kprov_schema::Status>| {
+        result.is_err_and(|status| status.reason() == Reason::Forbidden)
+    };
+    node.get(&core("pods"), &in_default("mine")).await.unwrap();
+    node.get(&core("secrets"), &in_default("used")).await.unwrap();
+    assert!(forbidden(node.get(&core("pods"), &in_default("other")).await));
+    assert!(forbidden(node.get(&core("secrets"), &in_default("foreign")).await));
+    assert!(forbidden(node.create(&core("configmaps"), &in_default(""), None, config_map("x")).await));
+    assert!(node.list(&core("pods"), &Selection::default()).await.is_err());
+    let own = Selection { fields: "spec.nodeName=n".to_owned(), ..Selection::default() };
+    assert_eq!(node.list(&core("pods"), &own).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn who_is_not_recognized_gets_health_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    for (path, token, code) in [
+        ("/readyz", None, 200),
+        ("/version", None, 200),
+        ("/api", None, 403),
+        ("/api/v1/pods", None, 403),
+        ("/readyz", Some("bad"), 401),
+        ("/nonsense", None, 403),
+    ] {
+        let mut request = Request::builder().uri(path);
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = server.handle(request.body(Full::new(Bytes::new())).unwrap(), None).await;
+        assert_eq!(response.status().as_u16(), code, "{path} {token:?}");
+        assert!(response.headers().contains_key("audit-id"));
+    }
+}
+
+#[tokio::test]
+async fn tokens_live_as_long_as_what_they_are_bound_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pod = make(&admin, "pods", pod).await;
+    let request = json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod.uid().0}}});
+    let account = in_default("default");
+    let answer = admin.create(&core("serviceaccounts"), &account, Some(Subresource::Token), object(request)).await.unwrap();
+    let token = answer.text(&["status", "token"]).unwrap().to_owned();
+    let code = async || {
+        let request = Request::builder().uri("/api").header("Authorization", format!("Bearer {token}"));
+        server.handle(request.body(Full::new(Bytes::new())).unwrap(), None).await.status().as_u16()
+    };
+    assert_eq!(code().await, 200);
+    admin.delete(&core("pods"), &pod.key(), DeleteOptions::default()).await.unwrap();
+    assert_eq!(code().await, 401);
+}
+
+#[tokio::test]
+async fn pages_go_on_at_one_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let (admin, client) = (User::admin(), server.client(User::admin()));
+    for name in ["a", "b", "c"] {
+        make(&client, "configmaps", json!({"metadata": {"name": name}})).await;
+    }
+    let path = "/api/v1/namespaces/default/configmaps?limit=2";
+    let page = value(ask(&server, "GET", path, Some(&admin), Value::Null).await).await;
+    assert_eq!(page["metadata"]["remainingItemCount"], 1);
+    make(&client, "configmaps", json!({"metadata": {"name": "d"}})).await;
+    let next = format!("{path}&continue={}", page["metadata"]["continue"].as_str().unwrap());
+    let rest = value(ask(&server, "GET", &next, Some(&admin), Value::Null).await).await;
+    let names: Vec<&Value> = rest["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
+    assert_eq!(names, ["c"]);
+    let ahead = client.watch(&core("configmaps"), &Selection::default(), Revision(1 << 40)).await.unwrap();
+    drop(ahead);
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_who_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let (admin, client) = (User::admin(), server.client(User::admin()));
+    make(&client, "configmaps", json!({"metadata": {"name": "big"}, "data": {"k": "v".repeat(200_000)}})).await;
+    for (accept, packed) in [("gzip", true), ("identity", false)] {
+        let request = Request::builder().uri("/api/v1/configmaps").header("Accept-Encoding", accept);
+        let response = server.handle(request.body(Full::new(Bytes::new())).unwrap(), Some(&admin)).await;
+        assert_eq!(response.headers().contains_key("content-encoding"), packed);
+    }
+    let body = Full::new(Bytes::from(vec![b' '; (3 << 20) + 1]));
+    let request = Request::builder().method("POST").uri("/api/v1/namespaces/default/configmaps").body(body).unwrap();
+    assert_eq!(server.handle(request, Some(&admin)).await.status().as_u16(), 413);
+}
+
+#[tokio::test]
+async fn watches_end_when_the_server_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let client = server.client(User::admin());
+    let mut events = client.watch(&core("configmaps"), &Selection::default(), Revision(1)).await.unwrap();
+    server.shutdown().await;
+    while let Some(event) = events.next().await {
+        event.unwrap();
+    }
+}

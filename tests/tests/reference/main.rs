@@ -1,0 +1,114 @@
+//! Replays what a real Kubernetes answered against the API server in this process.
+//!
+//! A scenario is skipped as a whole when it needs a kind that upstream serves and kprov does not. Each family's
+//! agreement is printed; less than the committed floor fails.
+
+mod compare;
+mod normal;
+mod play;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use compare::Level;
+use flate2::read::GzDecoder;
+use futures::StreamExt;
+use play::{Player, Scenario};
+
+/// Scenarios that are played at once: watches wait for their time to run out.
+const AT_ONCE: usize = 16;
+
+/// The least agreement of a family, in thousandths of the steps that were played: code, meaning, exact.
+const FLOORS: &[(&str, [usize; 3])] = &[
+    ("create", [0, 0, 0]),
+    ("discovery", [0, 0, 0]),
+    ("error", [0, 0, 0]),
+    ("page", [0, 0, 0]),
+    ("patch", [0, 0, 0]),
+    ("select", [0, 0, 0]),
+    ("subresource", [0, 0, 0]),
+    ("table", [0, 0, 0]),
+    ("update", [0, 0, 0]),
+    ("validation", [0, 0, 0]),
+    ("watch", [0, 0, 0]),
+];
+
+/// How a family fared.
+#[derive(Default)]
+struct Tally {
+    levels: [usize; 4],
+    skipped: usize,
+    differences: Vec<String>,
+}
+
+impl Tally {
+    fn played(&self) -> usize {
+        self.levels.iter().sum()
+    }
+
+    /// Thousandths of the steps that reach each level.
+    fn reached(&self) -> [usize; 3] {
+        let at_least = |level: usize| self.levels[level..].iter().sum::<usize>() * 1000 / self.played().max(1);
+        [at_least(1), at_least(2), at_least(3)]
+    }
+}
+
+fn recordings() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/api")
+}
+
+fn scenarios(family: &str) -> Vec<Scenario> {
+    let file = File::open(recordings().join(format!("{family}.jsonl.gz"))).unwrap();
+    let lines = BufReader::new(GzDecoder::new(file)).lines();
+    lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+}
+
+async fn play(player: &Arc<Player>, family: &str) -> Tally {
+    let mut tally = Tally::default();
+    let (served, unserved): (Vec<_>, Vec<_>) = scenarios(family).into_iter().partition(Scenario::is_served);
+    tally.skipped = unserved.len();
+    let played = served.into_iter().map(|scenario| {
+        let player = player.clone();
+        async move { player.play(&scenario).await }
+    });
+    let mut played = futures::stream::iter(played).buffered(AT_ONCE);
+    while let Some(steps) = played.next().await {
+        for step in steps {
+            tally.levels[step.level as usize] += 1;
+            if step.level < Level::Meaning {
+                tally.differences.push(step.why);
+            }
+        }
+    }
+    tally
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agrees_with_the_recorded_answers() {
+    let only = std::env::var("KPROV_REFERENCE").unwrap_or_default();
+    let shown: usize = std::env::var("KPROV_SHOW").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let folder = tempfile::tempdir().unwrap();
+    let player = Arc::new(Player::start(folder.path()).await);
+    let mut tallies = BTreeMap::new();
+    for (family, floor) in FLOORS.iter().filter(|(family, _)| only.is_empty() || only.contains(family)) {
+        let tally = play(&player, family).await;
+        for difference in tally.differences.iter().take(shown) {
+            println!("{difference}");
+        }
+        tallies.insert(*family, (tally, *floor));
+    }
+    println!("{:<14}{:>8}{:>7}{:>8}{:>9}{:>8}", "family", "skipped", "steps", "code", "meaning", "exact");
+    let mut below = Vec::new();
+    for (family, (tally, floor)) in &tallies {
+        let reached = tally.reached();
+        let [code, meaning, exact] = reached.map(|thousandths| format!("{}.{}%", thousandths / 10, thousandths % 10));
+        println!("{family:<14}{:>8}{:>7}{code:>8}{meaning:>9}{exact:>8}", tally.skipped, tally.played());
+        if reached.iter().zip(floor).any(|(reached, floor)| reached < floor) {
+            below.push(format!("{family}: {reached:?} is below {floor:?}"));
+        }
+    }
+    assert!(below.is_empty(), "{below:#?}");
+}
