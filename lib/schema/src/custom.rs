@@ -9,7 +9,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::key::Resource;
-use crate::kind::{Behaviour, ColumnHead, Kind, Made, Scope, Subresource, Write};
+use crate::kind::{Behaviour, ColumnHead, Kind, Made, Row, Scope, Subresource, Write};
 use crate::meta::{self, MetaRules};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
@@ -331,9 +331,10 @@ impl Behaviour for Custom {
         self.columns.iter().map(|(head, _)| head.clone()).collect()
     }
 
-    fn row(&self, object: &Object, now: Timestamp) -> Result<Vec<Value>, String> {
+    fn row(&self, object: &Object, now: Timestamp) -> Result<Row, String> {
         let value = Value::Object(object.map().clone());
-        Ok(self.columns.iter().map(|(head, path)| cell(&head.kind, path, &value, now)).collect())
+        let cells = self.columns.iter().map(|(head, path)| cell(&head.kind, path, &value, now)).collect();
+        Ok(Row { cells, conditions: Vec::new() })
     }
 
     fn selectable(&self) -> Vec<Cow<'static, str>> {

@@ -83,9 +83,8 @@ fn without(value: &Value, dropped: &str) -> Value {
 
 /// `managedFields` in one order: upstream's depends on the clock.
 fn ordered(value: &Value) -> Value {
-    let rank = |entry: &Value| {
-        ["manager", "operation", "subresource", "apiVersion"].map(|field| entry[field].to_string())
-    };
+    let rank =
+        |entry: &Value| ["manager", "operation", "subresource", "apiVersion"].map(|field| entry[field].to_string());
     match value {
         Value::Object(map) => map
             .iter()

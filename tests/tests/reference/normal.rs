@@ -52,6 +52,18 @@ pub(crate) fn normal(value: &Value, sent: &str, names: &Names, key: &str) -> Val
     }
 }
 
+const AGED: &str = "(<age> ago)";
+
+/// A recorded answer without the age of restarts, which the recording left in.
+pub(crate) fn aged(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), aged(value))).collect(),
+        Value::Array(list) => list.iter().map(aged).collect(),
+        Value::String(text) if text.ends_with("ago)") => AGO.replace_all(text, AGED).into_owned().into(),
+        other => other.clone(),
+    }
+}
+
 fn is_defined_group(value: &Value, key: &str) -> bool {
     let named = value["name"] == "ref.example.com" || value["metadata"]["name"] == "ref.example.com";
     named && ["groups", "items"].contains(&key)
@@ -85,10 +97,11 @@ fn text_of(text: &str, sent: &str, names: &Names, key: &str) -> String {
     text = GENERATED.replace_all(&text, "$1<r>").into_owned();
     text = VERSION.replace_all(&text, "$1$3<rv>$2").into_owned();
     text = HASH.replace_all(&text, "?hash=<hash>").into_owned();
-    let port = |found: &Captures<'_>| if sent.contains(&found[2]) { found[0].to_owned() } else { ":<port>/".to_owned() };
+    let port =
+        |found: &Captures<'_>| if sent.contains(&found[2]) { found[0].to_owned() } else { ":<port>/".to_owned() };
     text = PORT.replace_all(&text, port).into_owned();
     if key == "cells" {
-        text = AGO.replace_all(&text, "(<age> ago)").into_owned();
+        text = AGO.replace_all(&text, AGED).into_owned();
     }
     DIFF.replace(&text, "\n<diff>").into_owned()
 }

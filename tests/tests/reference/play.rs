@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::compare::{Answer, Level, agreement};
-use crate::normal::{Names, normal};
+use crate::normal::{Names, aged, normal};
 
 /// A recorded exchange.
 #[derive(Deserialize)]
@@ -172,7 +172,7 @@ impl Player {
                 keep(&got.body, &mut names);
             }
             let Some(want) = &step.want else { continue };
-            let want = Answer { code: want.code, body: want.body.clone(), warnings: want.warn.clone() };
+            let want = Answer { code: want.code, body: aged(&want.body), warnings: want.warn.clone() };
             let (level, why) = agreement(&want, &answer(&got, &sent, &names));
             let why: String = why.chars().take(400).collect();
             let why = format!("{}[{index}] {} {}: {why}", scenario.id, asked.0, asked.1);

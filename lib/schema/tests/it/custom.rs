@@ -90,7 +90,7 @@ fn tables_discovery_and_schemas_are_made_from_the_definition() {
     }
     let object =
         json!({"metadata": {"name": "w"}, "spec": {"size": 3, "color": "red", "ports": [{"port": 80}, {"port": 81}]}});
-    let row = kind.row(&Object::try_from(object).unwrap(), Timestamp::UNIX_EPOCH).unwrap();
+    let row = kind.row(&Object::try_from(object).unwrap(), Timestamp::UNIX_EPOCH).unwrap().cells;
     assert_eq!(row, [json!("w"), json!(3), json!("red"), json!(null), json!("80"), json!(null), json!(null)]);
 
     let entries = [Entry::of(&kind)];

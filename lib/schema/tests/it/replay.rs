@@ -417,7 +417,8 @@ fn table(kind: &Kind, objects: &[Object]) -> Value {
                    "priority": head.priority})
         })
         .collect();
-    let rows: Vec<Value> = objects.iter().map(|object| json!({"cells": kind.row(object, now).unwrap().cells})).collect();
+    let rows: Vec<Value> =
+        objects.iter().map(|object| json!({"cells": kind.row(object, now).unwrap().cells})).collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": columns, "rows": rows})
 }
 

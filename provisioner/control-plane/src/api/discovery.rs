@@ -28,7 +28,7 @@ pub(crate) fn answer(core: &Core, asked: &Asked<'_>, path: &Path) -> Result<Resp
     let entries = registry.entries();
     let document = match path {
         Path::Roots { groups } if wants_aggregated(asked.headers) => {
-            return Ok(aggregated(&registry.aggregated(!groups), asked.headers));
+            return Ok(aggregated(registry.aggregated(!groups), asked.headers));
         }
         Path::Roots { groups: false } => discovery::api_versions(&core.address()),
         Path::Roots { groups: true } => discovery::group_list(entries),

@@ -247,9 +247,11 @@ async fn tokens_live_as_long_as_what_they_are_bound_to() {
     let admin = with_account(&server).await;
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let pod = make(&admin, "pods", pod).await;
-    let request = json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod.uid().0}}});
+    let request =
+        json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod.uid().0}}});
     let account = in_default("default");
-    let answer = admin.create(&core("serviceaccounts"), &account, Some(Subresource::Token), object(request)).await.unwrap();
+    let answer =
+        admin.create(&core("serviceaccounts"), &account, Some(Subresource::Token), object(request)).await.unwrap();
     let token = answer.text(&["status", "token"]).unwrap().to_owned();
     let code = async || {
         let request = Request::builder().uri("/api").header("Authorization", format!("Bearer {token}"));

@@ -233,4 +233,3 @@ pub(super) fn conditions(pod: &Pod) -> Vec<Value> {
     };
     vec![json!({"type": "Completed", "status": "True", "reason": phase, "message": message})]
 }
-
