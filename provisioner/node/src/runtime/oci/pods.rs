@@ -26,6 +26,12 @@ impl Inner {
                 self.drop_strays(&pod).await?;
                 self.hold(pod, Some(reader));
             }
+            // A shim that greets with an error has made nothing, and ends.
+            Err(error) if error.kind() == io::ErrorKind::Other => {
+                tracing::warn!(pod = %pod.record.spec.pod, %error, "a sandbox could not be made before the restart");
+                pod.lost(self.config.world.clock.now()).await;
+                self.hold(pod, None);
+            }
             Ok(None) => {
                 pod.recall().map_err(system("can't read a container"))?;
                 pod.lost(self.config.world.clock.now()).await;
