@@ -49,7 +49,7 @@ impl Recorder {
     #[must_use]
     pub fn start(client: Client, clock: Arc<dyn Clock>, node: String) -> Self {
         let (queue, records) = mpsc::channel(QUEUE);
-        tokio::spawn(Writer { client, node, known: BTreeMap::new() }.run(records));
+        tokio::spawn(Writer { client, node, known: BTreeMap::new(), last_name: 0 }.run(records));
         Self { queue, clock }
     }
 
@@ -73,6 +73,8 @@ struct Writer {
     client: Client,
     node: String,
     known: BTreeMap<Same, Known>,
+    /// Nanoseconds in the newest name.
+    last_name: i128,
 }
 
 impl Writer {
@@ -98,6 +100,8 @@ impl Writer {
                 Err(status) => return tracing::warn!(error = %status, "an event is lost"),
             }
         }
+        // Names are times; of two events at the same one the later takes the next.
+        self.last_name = at.as_nanosecond().max(self.last_name + 1);
         let object = self.object(&record);
         let key = object.key();
         match self.client.create(&resource, &key, None, object).await {
@@ -116,7 +120,7 @@ impl Writer {
         let Record { about, event, at } = record;
         // Events of cluster-scoped objects live in the default namespace.
         let namespace = if about.key.namespace.is_empty() { "default" } else { &about.key.namespace };
-        let name = format!("{}.{:x}", about.key.name, at.as_nanosecond());
+        let name = format!("{}.{:x}", about.key.name, self.last_name);
         let mut involved = json!({"kind": about.kind, "name": about.key.name, "uid": about.uid});
         if about.kind == "Pod" {
             involved["apiVersion"] = json!("v1");

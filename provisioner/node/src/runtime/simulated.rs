@@ -329,7 +329,7 @@ impl Runtime for Simulated {
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
         Box::pin(async move {
             let mut pods = self.0.pods();
-            let (uid, one) = find(&mut pods, id).ok_or_else(|| RuntimeError::NotFound(format!("container {id}")))?;
+            let Some((uid, one)) = find(&mut pods, id) else { return Ok(()) };
             if matches!(one.container.state, ContainerState::Running { .. }) {
                 return Err(RuntimeError::Refused(format!("container {id} is running")));
             }

@@ -1,0 +1,544 @@
+//! What the agent decides, case by case.
+
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kprov_node::agent::decide::{Decision, PodAction, decide};
+use kprov_node::agent::memory::{
+    BackOff, ContainerMemory, ContainerSeen, Facts, Failure, Memory, Observed, SandboxSeen,
+};
+use kprov_node::runtime::{Container, ContainerState, Exit};
+use kprov_schema::Uid;
+use serde_json::{Value, json};
+
+/// Seconds after the beginning of every case.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + seconds).unwrap()
+}
+
+/// A pod and what is seen of it.
+struct Case {
+    spec: Value,
+    meta: Value,
+    status: Value,
+    observed: Observed,
+}
+
+/// A pod of one container whose volumes and sandbox are there.
+fn case(spec: Value) -> Case {
+    let memory = Memory { volumes_ready: true, ..Memory::default() };
+    let sandbox = Some(SandboxSeen { ready: true, address: Some([10, 0, 0, 2].into()) });
+    let observed = Observed { host_ip: [172, 16, 0, 1].into(), sandbox, containers: Vec::new(), memory };
+    let status = json!({"phase": "Pending", "startTime": at(0).to_string()});
+    Case { spec, meta: json!({}), status, observed }
+}
+
+fn one(policy: &str) -> Value {
+    json!({"restartPolicy": policy, "containers": [{"name": "c", "image": "i"}]})
+}
+
+fn with_init(policy: &str) -> Value {
+    let inits = json!([{"name": "i1", "image": "i"}, {"name": "i2", "image": "i"}]);
+    json!({"restartPolicy": policy, "initContainers": inits, "containers": [{"name": "c", "image": "i"}]})
+}
+
+fn with_sidecar() -> Value {
+    let inits = json!([{"name": "side", "image": "i", "restartPolicy": "Always"}]);
+    json!({"restartPolicy": "Never", "initContainers": inits, "containers": [{"name": "c", "image": "i"}]})
+}
+
+fn ended(code: i32, seconds: i64) -> ContainerState {
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    ContainerState::Exited(Exit {
+        code,
+        signal: None,
+        reason: reason.to_owned(),
+        message: String::new(),
+        started_at: Some(at(0)),
+        finished_at: at(seconds),
+    })
+}
+
+fn running() -> ContainerState {
+    ContainerState::Running { started_at: at(1) }
+}
+
+impl Case {
+    fn seen(mut self, name: &str, attempt: u32, state: ContainerState) -> Self {
+        let id = format!("{name}{attempt}");
+        let container =
+            Container { id, pod: Uid("u".into()), name: name.into(), attempt, image: "sha256:1".into(), state };
+        self.observed.containers.push(ContainerSeen { container, message: None });
+        self
+    }
+
+    fn memory(mut self, change: impl FnOnce(&mut Memory)) -> Self {
+        change(&mut self.observed.memory);
+        self
+    }
+
+    fn remembers(self, name: &str, memory: ContainerMemory) -> Self {
+        self.memory(|all| {
+            all.containers.insert(name.to_owned(), memory);
+        })
+    }
+
+    fn sandbox(mut self, sandbox: Option<SandboxSeen>) -> Self {
+        self.observed.sandbox = sandbox;
+        self
+    }
+
+    fn deleted(mut self, grace: i64, until: i64) -> Self {
+        self.meta = json!({"deletionTimestamp": at(until).to_string(), "deletionGracePeriodSeconds": grace});
+        self
+    }
+
+    fn status(mut self, status: Value) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn decide(&self, seconds: i64) -> Decision {
+        let mut meta = json!({"name": "p", "namespace": "n", "uid": "u", "generation": 1});
+        meta.as_object_mut().unwrap().extend(self.meta.as_object().unwrap().clone());
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": meta, "spec": self.spec, "status": self.status})).unwrap();
+        decide(&pod, &self.observed, at(seconds))
+    }
+
+    fn check(&self, seconds: i64, wanted: Expect) {
+        wanted.assert_eq(&shown(&self.decide(seconds)));
+    }
+}
+
+fn shown(decision: &Decision) -> String {
+    let status = decision.status.as_ref().unwrap();
+    let mut lines =
+        vec![status.phase.clone().unwrap() + &status.reason.as_ref().map_or(String::new(), |why| format!(" {why}"))];
+    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    lines.extend(all.map(state));
+    let conditions =
+        status.conditions.iter().flatten().filter(|one| one.status == "True").map(|one| one.type_.as_str());
+    lines.push(format!("true: {}", conditions.collect::<Vec<_>>().join(" ")));
+    lines.extend(decision.actions.iter().map(action));
+    lines.extend(decision.recheck_at.map(|time| format!("again at {}", time.as_second() - 1_000_000)));
+    lines.join("\n") + "\n"
+}
+
+fn state(status: &ContainerStatus) -> String {
+    let state = status.state.clone().unwrap();
+    let last = status
+        .last_state
+        .clone()
+        .unwrap()
+        .terminated
+        .map_or(String::new(), |how| format!(", before {}", how.exit_code));
+    let text = match (state.waiting, state.running, state.terminated) {
+        (Some(waiting), ..) => format!("waiting {}", waiting.reason.unwrap()),
+        (_, Some(_), _) => "running".to_owned(),
+        (.., Some(how)) => format!("terminated {} {}", how.reason.unwrap(), how.exit_code),
+        _ => "nothing".to_owned(),
+    };
+    let ready = if status.ready { ", ready" } else { "" };
+    format!("{}: {text}{ready}, restarts {}{last}", status.name, status.restart_count)
+}
+
+fn action(action: &PodAction) -> String {
+    match action {
+        PodAction::Tell { event, .. } => format!("> {}: {}", event.reason, event.message),
+        PodAction::Start { container, attempt } => format!("> start {container} {attempt}"),
+        PodAction::Kill { id, deadline, why, .. } => {
+            format!("> kill {id} at {}: {why}", deadline.as_second() - 1_000_000)
+        }
+        other => format!("> {other:?}"),
+    }
+}
+
+#[test]
+fn volumes_then_sandbox_then_containers() {
+    let fresh = case(one("Always")).status(json!({})).sandbox(None).memory(|all| all.volumes_ready = false);
+    fresh.check(
+        0,
+        expect![[r#"
+        Pending
+        c: waiting ContainerCreating, restarts 0
+        true: Initialized PodScheduled
+        > SetUpVolumes
+    "#]],
+    );
+    case(one("Always")).sandbox(None).check(
+        0,
+        expect![[r#"
+        Pending
+        c: waiting ContainerCreating, restarts 0
+        true: Initialized PodScheduled
+        > CreateSandbox
+    "#]],
+    );
+    case(one("Always")).check(
+        0,
+        expect![[r#"
+        Pending
+        c: waiting ContainerCreating, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > start c 0
+    "#]],
+    );
+    case(one("Always")).seen("c", 0, running()).check(
+        2,
+        expect![[r#"
+        Running
+        c: running, ready, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled
+    "#]],
+    );
+}
+
+#[test]
+fn what_fails_to_be_set_up_is_tried_again_later() {
+    let failure = Failure::soon(None, "FailedMount", "no".to_owned(), at(0));
+    let failing = case(one("Always")).sandbox(None).memory(|all| {
+        all.volumes_ready = false;
+        all.setup = Some(failure);
+    });
+    assert!(failing.decide(0).actions.is_empty());
+    assert_eq!(failing.decide(1).actions, [PodAction::SetUpVolumes]);
+}
+
+#[test]
+fn a_lost_sandbox_is_made_anew() {
+    let lost = Some(SandboxSeen { ready: false, address: None });
+    let status = json!({"phase": "Running", "containerStatuses": [
+        {"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 2, "containerID": "kprov://c2", "state": {"running": {}}},
+    ]});
+    let before = case(one("Always")).status(status.clone()).sandbox(lost);
+    assert_eq!(before.decide(9).actions, [PodAction::RemoveSandbox]);
+    case(one("Always")).status(status).check(
+        9,
+        expect![[r#"
+        Running
+        c: terminated ContainerStatusUnknown 137, restarts 2
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > start c 3
+    "#]],
+    );
+}
+
+#[test]
+fn init_containers_run_one_after_the_other() {
+    case(with_init("Always")).check(
+        0,
+        expect![[r#"
+        Pending
+        i1: waiting PodInitializing, restarts 0
+        i2: waiting PodInitializing, restarts 0
+        c: waiting PodInitializing, restarts 0
+        true: PodReadyToStartContainers PodScheduled
+        > start i1 0
+    "#]],
+    );
+    assert_eq!(case(with_init("Always")).seen("i1", 0, running()).decide(0).actions, []);
+    case(with_init("Always")).seen("i1", 0, ended(0, 2)).check(
+        2,
+        expect![[r#"
+        Pending
+        i1: terminated Completed 0, ready, restarts 0
+        i2: waiting PodInitializing, restarts 0
+        c: waiting PodInitializing, restarts 0
+        true: PodReadyToStartContainers PodScheduled
+        > start i2 0
+    "#]],
+    );
+    case(with_init("Never")).seen("i1", 0, ended(0, 2)).seen("i2", 0, ended(0, 3)).check(
+        3,
+        expect![[r#"
+        Pending
+        i1: terminated Completed 0, ready, restarts 0
+        i2: terminated Completed 0, ready, restarts 0
+        c: waiting PodInitializing, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > start c 0
+    "#]],
+    );
+}
+
+#[test]
+fn a_failed_init_container_ends_the_pod_or_runs_again() {
+    case(with_init("Never")).seen("i1", 0, ended(2, 2)).check(
+        3,
+        expect![[r#"
+        Failed
+        i1: terminated Error 2, restarts 0
+        i2: waiting PodInitializing, restarts 0
+        c: waiting PodInitializing, restarts 0
+        true: PodReadyToStartContainers PodScheduled
+        > RemoveSandbox
+        > TearDown { logs: false }
+    "#]],
+    );
+    case(with_init("Always")).seen("i1", 0, ended(2, 2)).check(
+        3,
+        expect![[r#"
+        Pending
+        i1: terminated Error 2, restarts 0
+        i2: waiting PodInitializing, restarts 0
+        c: waiting PodInitializing, restarts 0
+        true: PodReadyToStartContainers PodScheduled
+        > start i1 1
+    "#]],
+    );
+}
+
+#[test]
+fn restart_policies() {
+    let starts = |policy: &str, code: i32| {
+        let decision = case(one(policy)).seen("c", 0, ended(code, 2)).decide(3);
+        decision.actions.contains(&PodAction::Start { container: "c".into(), attempt: 1 })
+    };
+    assert_eq!([starts("Always", 0), starts("Always", 1)], [true, true]);
+    assert_eq!([starts("OnFailure", 0), starts("OnFailure", 1)], [false, true]);
+    assert_eq!([starts("Never", 0), starts("Never", 1)], [false, false]);
+    case(one("Never")).seen("c", 0, ended(42, 2)).check(
+        3,
+        expect![[r#"
+        Failed
+        c: terminated Error 42, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > RemoveSandbox
+        > TearDown { logs: false }
+    "#]],
+    );
+    let over = json!({"phase": "Succeeded", "containerStatuses": [
+        {"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "containerID": "kprov://c0",
+         "state": {"terminated": {"exitCode": 0, "reason": "Completed", "containerID": "kprov://c0"}}},
+    ]});
+    case(one("Never")).status(over).sandbox(None).memory(|all| all.torn_down = true).check(
+        9,
+        expect![[r#"
+        Succeeded
+        c: terminated Completed 0, restarts 0
+        true: Initialized PodScheduled
+    "#]],
+    );
+}
+
+#[test]
+fn a_crashing_container_is_held_back() {
+    let back_off = Some(BackOff { delay: Duration::from_secs(10), set_at: at(2) });
+    let memory = ContainerMemory { back_off, ..ContainerMemory::default() };
+    let crashing = case(one("Always")).seen("c", 0, ended(7, 1)).seen("c", 1, ended(7, 3)).remembers("c", memory);
+    crashing.check(
+        3,
+        expect![[r#"
+        Running
+        c: terminated Error 7, restarts 1, before 7
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > BackOff: Back-off restarting failed container c in pod p_n(u)
+        again at 13
+    "#]],
+    );
+    crashing.check(
+        13,
+        expect![[r#"
+        Running
+        c: waiting CrashLoopBackOff, restarts 1, before 7
+        true: PodReadyToStartContainers Initialized PodScheduled
+        again at 14
+    "#]],
+    );
+    assert_eq!(crashing.decide(14).actions, [PodAction::Start { container: "c".into(), attempt: 2 }]);
+}
+
+#[test]
+fn a_start_that_failed_shows_why() {
+    let failing = |reason: &str| {
+        let failure = Some(Failure::after(None, reason, "why".to_owned(), at(0)));
+        case(one("Always")).remembers("c", ContainerMemory { failure, ..ContainerMemory::default() })
+    };
+    failing("ErrImagePull").check(
+        1,
+        expect![[r#"
+        Pending
+        c: waiting ErrImagePull, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        again at 2
+    "#]],
+    );
+    failing("ErrImagePull").check(
+        2,
+        expect![[r#"
+        Pending
+        c: waiting ImagePullBackOff, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        again at 10
+    "#]],
+    );
+    assert_eq!(failing("ErrImagePull").decide(10).actions, [PodAction::Start { container: "c".into(), attempt: 0 }]);
+    failing("RunContainerError").seen("c", 0, ended(128, 0)).check(
+        1,
+        expect![[r#"
+        Running
+        c: waiting RunContainerError, restarts 0, before 128
+        true: PodReadyToStartContainers Initialized PodScheduled
+        again at 10
+    "#]],
+    );
+}
+
+#[test]
+fn a_deadline_ends_a_pod() {
+    let mut spec = one("Always");
+    spec["activeDeadlineSeconds"] = json!(3);
+    spec["terminationGracePeriodSeconds"] = json!(2);
+    case(spec.clone()).seen("c", 0, running()).check(
+        2,
+        expect![[r#"
+        Running
+        c: running, ready, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled
+        again at 3
+    "#]],
+    );
+    case(spec.clone()).seen("c", 0, running()).check(
+        3,
+        expect![[r#"
+        Running
+        c: running, ready, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled
+        > DeadlineExceeded: Pod was active on the node longer than the specified deadline
+        > kill c0 at 5: Stopping container c
+    "#]],
+    );
+    case(spec).seen("c", 0, ended(0, 4)).memory(|all| _ = all.told.insert("DeadlineExceeded".into())).check(
+        4,
+        expect![[r#"
+        Failed DeadlineExceeded
+        c: terminated Completed 0, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > RemoveSandbox
+        > TearDown { logs: false }
+    "#]],
+    );
+}
+
+#[test]
+fn a_deletion_stops_removes_and_forgets() {
+    let deleted = || case(one("Always")).deleted(10, 12);
+    deleted().seen("c", 0, running()).check(
+        2,
+        expect![[r#"
+        Running
+        c: running, ready, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled
+        > kill c0 at 12: Stopping container c
+    "#]],
+    );
+    let stopping = |until| move |all: &mut Memory| _ = all.stopping.insert("c0".into(), at(until));
+    assert_eq!(deleted().seen("c", 0, running()).memory(stopping(12)).decide(3).actions, []);
+    // A shorter grace is heeded.
+    assert_eq!(
+        case(one("Always")).deleted(1, 4).seen("c", 0, running()).memory(stopping(12)).decide(3).actions.len(),
+        1
+    );
+    deleted().seen("c", 0, ended(0, 3)).check(
+        4,
+        expect![[r#"
+        Running
+        c: terminated Completed 0, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > RemoveSandbox
+    "#]],
+    );
+    let status = json!({"phase": "Running", "containerStatuses": [
+        {"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "containerID": "kprov://c0",
+         "state": {"terminated": {"exitCode": 137, "reason": "Error", "containerID": "kprov://c0"}}},
+    ]});
+    let down = || deleted().status(status.clone()).sandbox(None);
+    assert_eq!(down().decide(4).actions, [PodAction::TearDown { logs: true }]);
+    down().memory(|all| all.cleared = true).check(
+        4,
+        expect![[r#"
+        Failed
+        c: terminated Error 137, restarts 0
+        true: Initialized PodScheduled
+        > Delete
+    "#]],
+    );
+}
+
+#[test]
+fn sidecars_start_first_and_stop_last() {
+    assert_eq!(case(with_sidecar()).decide(0).actions, [PodAction::Start { container: "side".into(), attempt: 0 }]);
+    let both = || case(with_sidecar()).seen("side", 0, running());
+    assert_eq!(both().decide(1).actions, [PodAction::Start { container: "c".into(), attempt: 0 }]);
+    both().seen("c", 0, ended(0, 4)).check(
+        5,
+        expect![[r#"
+        Running
+        side: running, ready, restarts 0
+        c: terminated Completed 0, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > kill side0 at 35: Stopping container side
+    "#]],
+    );
+    let deleted = both().seen("c", 0, running()).deleted(10, 12).decide(2);
+    assert!(matches!(deleted.actions.as_slice(), [PodAction::Kill { id, .. }] if id == "c0"));
+    let again = case(with_sidecar()).seen("side", 0, ended(1, 2)).seen("c", 0, running()).decide(5);
+    assert_eq!(again.actions, [PodAction::Start { container: "side".into(), attempt: 1 }]);
+}
+
+#[test]
+fn another_image_restarts_a_container() {
+    let facts =
+        Facts { id: "c0".into(), reference: "old".into(), image: String::new(), image_id: String::new(), user: None };
+    let memory = ContainerMemory { facts: Some(facts), ..ContainerMemory::default() };
+    let decision = case(one("Never")).seen("c", 0, running()).remembers("c", memory.clone()).decide(1);
+    assert!(matches!(decision.actions.as_slice(), [PodAction::Kill { restart: true, .. }]));
+    let restarted = ContainerMemory { restart: true, ..memory };
+    let decision = case(one("Never")).seen("c", 0, ended(0, 2)).remembers("c", restarted).decide(2);
+    assert_eq!(decision.actions, [PodAction::Start { container: "c".into(), attempt: 1 }]);
+}
+
+#[test]
+fn what_is_not_built_is_refused() {
+    let mut spec = one("Always");
+    spec["hostUsers"] = json!(false);
+    case(spec).check(
+        0,
+        expect![[r#"
+        Pending
+        c: waiting CreateContainerConfigError, restarts 0
+        true: PodReadyToStartContainers Initialized PodScheduled
+        > Failed: Error: spec.hostUsers: false is not supported by this node
+    "#]],
+    );
+    let mut spec = one("Always");
+    spec["securityContext"] = json!({"appArmorProfile": {"type": "RuntimeDefault"}});
+    case(spec).sandbox(None).memory(|all| all.torn_down = true).check(
+        0,
+        expect![[r#"
+        Failed AppArmor
+        true: Initialized PodScheduled
+        > AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host
+    "#]],
+    );
+}
+
+#[test]
+fn readiness_gates_wait_for_others() {
+    let mut spec = one("Always");
+    spec["readinessGates"] = json!([{"conditionType": "example.com/x"}]);
+    let waiting = case(spec.clone()).seen("c", 0, running()).decide(1);
+    let ready = |decision: &Decision| {
+        let all = decision.status.as_ref().unwrap().conditions.clone().unwrap();
+        all.into_iter()
+            .find(|one| one.type_ == "Ready")
+            .map(|one| (one.status, one.reason.unwrap_or_default()))
+            .unwrap()
+    };
+    assert_eq!(ready(&waiting), ("False".into(), "ReadinessGatesNotReady".into()));
+    let set = json!({"phase": "Running", "conditions": [{"type": "example.com/x", "status": "True"}]});
+    assert_eq!(ready(&case(spec).status(set).seen("c", 0, running()).decide(1)), ("True".into(), String::new()));
+}
