@@ -46,11 +46,12 @@ impl Cluster {
         let server = Server::start(config, world.world(), store, pki).await.unwrap();
         let capacity = Capacity { cpus: 2, memory_bytes: 1 << 30, disk_bytes: 1 << 30, pods: 110 };
         let config = AgentConfig { root: root.map(Path::to_owned), ..AgentConfig::simulated(NODE, capacity) };
-        let range = "10.244.0.0/24".parse().unwrap();
+        let network = Arc::new(SimulatedNetwork::new([172, 30, 0, 2].into(), [10, 96, 0, 10].into()));
+        network.set_pod_range("10.244.0.0/24".parse().unwrap());
         let mut cluster = Self {
             client: server.client(User::admin()),
             runtime: Simulated::new(world.world()),
-            network: Arc::new(SimulatedNetwork::new(range, [172, 30, 0, 2].into(), [10, 96, 0, 10].into())),
+            network,
             world,
             server,
             config,
@@ -145,6 +146,7 @@ impl Cluster {
     async fn gone(&self, name: &str) {
         while let Ok(pod) = self.client.get(&Resource::of::<Pod>(), &Key::new("ns", name)).await {
             assert!(pod.is_deleting(), "{pod:?}");
+            self.world.clock.advance(Duration::from_millis(10));
             tokio::task::yield_now().await;
         }
     }
@@ -302,6 +304,7 @@ async fn volumes_follow_their_sources() {
     assert_eq!(log.map(|piece| piece.unwrap()).collect::<Vec<_>>().await.concat(), b"hello\n");
     cluster.delete("p", 1).await;
     while folder.exists() {
+        cluster.world.clock.advance(Duration::from_millis(10));
         tokio::task::yield_now().await;
     }
     volumes::purge(root.path()).unwrap();
