@@ -13,6 +13,9 @@ use super::view::{Doing, Restarts, Role, View};
 /// For how long a container that is held back shows as such before it starts.
 pub const HELD_SHOWN: Duration = Duration::from_secs(1);
 
+/// For how long the end of a deleted pod can be read before the API forgets it.
+pub const END_SHOWN: Duration = Duration::from_millis(500);
+
 /// What to do for a pod, and what its status is before that is done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -395,10 +398,18 @@ impl<'a> Next<'a> {
         let memory = &self.observed.memory;
         if self.observed.sandbox.is_some() {
             self.actions.push(PodAction::RemoveSandbox);
-        } else if !memory.cleared {
+        } else if let Some(cleared) = memory.cleared {
+            let forget_at = later(cleared, END_SHOWN);
+            if memory.deletion_sent {
+                return;
+            }
+            if forget_at > self.now {
+                self.recheck(forget_at);
+            } else {
+                self.actions.push(PodAction::Delete);
+            }
+        } else {
             self.actions.push(PodAction::TearDown { logs: true });
-        } else if !memory.deletion_sent {
-            self.actions.push(PodAction::Delete);
         }
     }
 }

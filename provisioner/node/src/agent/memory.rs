@@ -49,8 +49,8 @@ pub struct Memory {
     pub volumes_ready: bool,
     /// Whether volumes and files were taken away again.
     pub torn_down: bool,
-    /// Whether nothing is left on disk, logs included.
-    pub cleared: bool,
+    /// Since when nothing is left on disk, logs included.
+    pub cleared: Option<Timestamp>,
     /// Whether the API was asked to forget the pod.
     pub deletion_sent: bool,
     /// Why volumes, network or sandbox could not be made.

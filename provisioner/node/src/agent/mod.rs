@@ -47,6 +47,7 @@ use tokio::task::AbortHandle;
 use crate::logs;
 use crate::net::PodNetwork;
 use crate::runtime::Runtime;
+use crate::volumes;
 use events::Recorder;
 use machine::{Capacity, System};
 use names::Resolver;
@@ -171,6 +172,11 @@ pub fn start(
     world: World,
 ) -> Agent {
     let clock = world.clock.clone();
+    if let Some(root) = &config.root
+        && let Err(error) = volumes::mounts::share(&volumes::folder::pods(root))
+    {
+        tracing::error!(%error, "parts of volumes will not be seen in containers");
+    }
     let context = Arc::new(Context {
         references: References::new(client.clone(), clock.clone()),
         services: Services::start(&client, &clock, config.root.is_some()),

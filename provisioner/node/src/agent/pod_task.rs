@@ -1,6 +1,6 @@
 //! One task a pod: reads what is, decides, does it, and waits for the next change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct PodTask {
     changed: Arc<Notify>,
     attachment: Option<Attachment>,
     words: BTreeMap<String, Option<String>>,
+    /// Containers that were started and never yet shown as running: one that ends at once is shown so once.
+    unshown: BTreeSet<String>,
     tokens: BTreeMap<TokenSpec, Token>,
     stops: JoinSet<()>,
 }
@@ -104,6 +106,7 @@ impl PodTask {
             changed: Arc::new(Notify::new()),
             attachment: None,
             words: BTreeMap::new(),
+            unshown: BTreeSet::new(),
             tokens: BTreeMap::new(),
             stops: JoinSet::new(),
         };
@@ -115,7 +118,7 @@ impl PodTask {
         loop {
             self.take_news();
             let mut round = self.round().await;
-            if self.gone && self.memory.cleared {
+            if self.gone && self.memory.cleared.is_some() {
                 break;
             }
             if let Some(at) = self.tokens.values().map(|token| token.renew_at).min() {
@@ -277,7 +280,8 @@ impl PodTask {
         }
         let address = self.attachment.as_ref().map(|attachment| attachment.address);
         let mut seen = Vec::with_capacity(containers.len());
-        for container in containers {
+        for mut container in containers {
+            self.show_running(&mut container);
             let message = self.words_of(&container).await;
             seen.push(ContainerSeen { container, message });
         }
@@ -287,6 +291,19 @@ impl PodTask {
             containers: seen,
             memory: self.memory.clone(),
         })
+    }
+
+    /// Shows a container as running once, also when it has ended since it was started; the next round sees its end.
+    fn show_running(&mut self, container: &mut crate::runtime::Container) {
+        if !self.unshown.remove(&container.id) {
+            return;
+        }
+        if let ContainerState::Exited(exit) = &container.state
+            && let Some(started_at) = exit.started_at
+        {
+            container.state = ContainerState::Running { started_at };
+            self.wake.notify_one();
+        }
     }
 
     /// The last words of an ended container, read once.
@@ -603,6 +620,7 @@ impl PodTask {
         match outcome {
             Ok(facts) => {
                 memory.failure = None;
+                self.unshown.insert(facts.id.clone());
                 memory.facts = Some(facts);
                 Ok(())
             }
@@ -653,7 +671,10 @@ impl PodTask {
         }
         self.memory.volumes_ready = false;
         self.memory.torn_down = true;
-        self.memory.cleared |= logs;
+        if logs {
+            let now = self.now();
+            self.memory.cleared.get_or_insert(now);
+        }
         Ok(())
     }
 

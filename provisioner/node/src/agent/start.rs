@@ -37,6 +37,16 @@ impl StartFailure {
     }
 }
 
+/// The repository of a reference, when capital letters in it are what is wrong.
+fn capitals(reference: &str) -> Option<&str> {
+    let path = match reference.split_once('/') {
+        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" || host != host.to_lowercase() => rest,
+        _ => reference,
+    };
+    let name = path.split(':').next().unwrap_or_default();
+    (name != name.to_lowercase()).then_some(name)
+}
+
 /// One start of one container.
 pub struct Start<'a> {
     /// The agent's surroundings.
@@ -127,7 +137,9 @@ impl Start<'_> {
         let cause = super::chain(error);
         match error {
             PullError::InvalidName(_) => {
-                let message = format!("Failed to apply default image tag {:?}: {cause}", self.reference());
+                let detail = capitals(self.reference())
+                    .map_or(String::new(), |name| format!(": repository name ({name}) must be lowercase"));
+                let message = format!("Failed to apply default image tag {:?}: {cause}{detail}", self.reference());
                 self.tell(PodEvent::warning("InspectFailed", message.clone()));
                 self.tell(PodEvent::warning("Failed", "Error: InvalidImageName"));
                 StartFailure::new("InvalidImageName", message)

@@ -23,6 +23,15 @@ pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
     mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>).map_err(io::Error::from)
 }
 
+/// Lets what is mounted below a folder later be seen in mount namespaces that exist already, as those of sandboxes do.
+pub fn share(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    if !is_mount_point(folder)? {
+        bind(folder, folder)?;
+    }
+    mount(None::<&str>, folder, None::<&str>, MsFlags::MS_SHARED, None::<&str>).map_err(io::Error::from)
+}
+
 /// Whether a path is the root of a mount.
 pub fn is_mount_point(path: &Path) -> io::Result<bool> {
     let path = path.canonicalize()?;

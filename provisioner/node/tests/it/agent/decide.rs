@@ -457,8 +457,8 @@ fn a_deletion_stops_removes_and_forgets() {
     ]});
     let down = || deleted().status(status.clone()).sandbox(None);
     assert_eq!(down().decide(4).actions, [PodAction::TearDown { logs: true }]);
-    down().memory(|all| all.cleared = true).check(
-        4,
+    down().memory(|all| all.cleared = Some(at(4))).check(
+        5,
         expect![[r#"
         Failed
         c: terminated Error 137, restarts 0
