@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Node, Pod, PodTemplate, ReplicationController, Secret, Service,
@@ -586,6 +587,8 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Deployment>(Scope::Namespaced),
     Kind::of::<ReplicaSet>(Scope::Namespaced),
     Kind::of::<StatefulSet>(Scope::Namespaced),
+    Kind::of::<CronJob>(Scope::Namespaced),
+    Kind::of::<Job>(Scope::Namespaced),
     Kind::of::<Lease>(Scope::Namespaced),
     Kind::of::<EndpointSlice>(Scope::Namespaced),
     Kind::of::<events::v1::Event>(Scope::Namespaced),

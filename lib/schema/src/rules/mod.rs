@@ -3,11 +3,14 @@
 pub(crate) mod check;
 pub(crate) mod claim;
 pub mod config;
+pub mod cronjob;
 pub mod daemonset;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
 mod fields;
+pub mod job;
+mod job_status;
 pub mod lease;
 pub mod namespace;
 pub mod node;

@@ -213,6 +213,7 @@ impl Server {
         meta::clear_for_create(&mut object);
         meta::generate_name(&mut object, "abcde");
         let place = request.place(object.name());
+        object.set(&["metadata", "uid"], json!("uid-1"));
         judged(kind, &mut object, None, Write::Main)?;
         warnings.extend(kind.warnings(&object, None).unwrap());
         match self.objects.get(&place) {
@@ -221,7 +222,6 @@ impl Server {
             None => {}
         }
         object.set(&["metadata", "creationTimestamp"], json!(TIME));
-        object.set(&["metadata", "uid"], json!("uid-1"));
         if !request.dry() {
             object.set(&["metadata", "resourceVersion"], json!("1"));
             self.objects.insert(place, Some(stored(kind, &object)));
