@@ -228,7 +228,7 @@ def definition_lines(go, definitions, name, seen, queue, schema=None):
         if 'schema-or' in f['type'] and EXTENSIONS + 'JSONSchemaProps' not in seen:
             queue.append((EXTENSIONS + 'JSONSchemaProps', None))
         lines.append(' '.join([f['json'], str(f['tag']), presence or '-', f['type'], *extra]))
-    for p in properties.keys() - names if own else ():
+    for p in sorted(properties.keys() - names) if own else ():
         print(f'not in Go, so without a protobuf number: {name}.{p}', file=sys.stderr)
         schema_type = plain_type(properties[p])
         for ref in refs(schema_type):
