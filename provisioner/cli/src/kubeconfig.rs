@@ -51,8 +51,8 @@ pub(crate) fn add(file: &Path, context: &str, admin: &str) -> anyhow::Result<()>
 /// Takes the context's entries out of `file`; a file without them is not touched.
 pub(crate) fn remove(file: &Path, context: &str) -> anyhow::Result<()> {
     let Some(config) = read(file)? else { return Ok(()) };
-    let named = |list: &&str| entries(&config, list).any(|entry| entry["name"] == context);
-    if !LISTS.iter().any(|list| named(&list)) {
+    let named = |list: &str| entries(&config, list).any(|entry| entry["name"] == context);
+    if !LISTS.iter().any(|list| named(list)) {
         return Ok(());
     }
     change(file, |config| {
