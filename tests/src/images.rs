@@ -68,6 +68,9 @@ pub fn build_all(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// Builds one image unless its archive is there, and returns the archive's path.
 pub fn build(recipe: &Recipe, folder: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(folder)?;
+    // Tests of one run need the same images at the same time, and so do several runs.
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock()?;
     let archive = folder.join(format!("{}.tar", recipe.file));
     if archive.exists() {
         return Ok(archive);
@@ -108,27 +111,19 @@ fn busybox_layer(layer: &Path) -> anyhow::Result<()> {
     let listed = Command::new("/bin/busybox").arg("--list").output().context("asking busybox for its applets")?;
     let mut tar = tar::Builder::new(File::create(layer)?);
     for (folder, mode) in [("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700), ("var", 0o755)] {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(mode);
-        header.set_size(0);
+        let mut header = root_header(tar::EntryType::Directory, mode, 0);
         tar.append_data(&mut header, format!("{folder}/"), std::io::empty())?;
     }
     tar.append_path_with_name("/bin/busybox", "bin/busybox")?;
     for applet in String::from_utf8(listed.stdout)?.lines().filter(|applet| *applet != "busybox") {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_mode(0o777);
-        header.set_size(0);
+        let mut header = root_header(tar::EntryType::Symlink, 0o777, 0);
         tar.append_link(&mut header, format!("bin/{applet}"), "busybox")?;
     }
     for (path, text) in [
         ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
         ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
     ] {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(text.len() as u64);
+        let mut header = root_header(tar::EntryType::Regular, 0o644, text.len());
         tar.append_data(&mut header, path, text.as_bytes())?;
     }
     tar.into_inner()?.flush()?;
@@ -154,14 +149,23 @@ fn write_archive(recipe: &Recipe, layer: &Path, archive: &Path) -> anyhow::Resul
     let manifest = json!([{"Config": config_name, "RepoTags": recipe.names, "Layers": ["layer.tar"]}]);
     let mut tar = tar::Builder::new(File::create(archive)?);
     for (name, bytes) in [(config_name.as_str(), config), ("manifest.json", serde_json::to_vec(&manifest)?)] {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(bytes.len() as u64);
+        let mut header = root_header(tar::EntryType::Regular, 0o644, bytes.len());
         tar.append_data(&mut header, name, bytes.as_slice())?;
     }
     tar.append_path_with_name(layer, "layer.tar")?;
     tar.into_inner()?.flush()?;
     Ok(())
+}
+
+fn root_header(kind: tar::EntryType, mode: u32, size: usize) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size as u64);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -76,12 +76,12 @@ fn mistakes_are_told_in_kubernetes_words() {
     let cluster = cluster("mistakes", 0, &[]);
     let unknown = cluster.apply(&FILE.replace("replicas: 2", "replica: 2")).unwrap_err().to_string();
     assert!(unknown.contains("unknown field \"spec.replica\""), "{unknown}");
-    let kind = cluster.apply("{apiVersion: v1, kind: Nonsense, metadata: {name: a}}").unwrap_err().to_string();
+    let kind = cluster.apply("apiVersion: v1\nkind: Nonsense\nmetadata: {name: a}\n").unwrap_err().to_string();
     assert!(kind.contains("no matches for kind \"Nonsense\""), "{kind}");
     let quantity = FILE.replace("image: nginx:1.16", "image: nginx\n        resources: {limits: {memory: 1x}}");
     let quantity = cluster.apply(&quantity).unwrap_err().to_string();
     assert!(quantity.contains("quantities must match the regular expression"), "{quantity}");
-    let name = cluster.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: A_b}}").unwrap_err().to_string();
+    let name = cluster.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: A_b}\n").unwrap_err().to_string();
     assert!(name.contains("metadata.name: Invalid value: \"A_b\""), "{name}");
     let selector =
         FILE.replace("template:\n    metadata: {labels: {app: nginx}}", "template:\n    metadata: {labels: {app: x}}");
