@@ -13,6 +13,7 @@ use crate::structure;
 
 mod paths;
 mod schemas;
+mod v2;
 
 /// Documents of their own beside those of groups and versions.
 const OTHERS: [&str; 5] = [".well-known/openid-configuration", "api", "apis", "openid/v1/jwks", "version"];
@@ -82,6 +83,17 @@ pub fn document(entries: &[Entry], name: &str, server_version: &str) -> Option<V
             "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
         },
     }))
+}
+
+/// `/openapi/v2` in protobuf, as far as kubectl falls back to it: the patches of every path.
+#[must_use]
+pub fn version_2(entries: &[Entry], server_version: &str) -> Vec<u8> {
+    let mut versions: Vec<(&str, &str)> = entries.iter().map(|entry| (&*entry.group, &*entry.version)).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    let of_version = |(group, version)| versioned(entries, group, version).map(|(paths, _)| paths);
+    let all: Map<String, Value> = versions.into_iter().filter_map(of_version).flatten().collect();
+    v2::encode(all.iter(), server_version)
 }
 
 fn versioned(entries: &[Entry], group: &str, version: &str) -> Option<(Map<String, Value>, Vec<schemas::Root>)> {

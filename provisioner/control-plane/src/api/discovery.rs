@@ -107,6 +107,20 @@ pub(crate) fn schema(core: &Core, asked: &Asked<'_>, name: &str) -> Response<Bod
     }
 }
 
+/// Answers a request for `/openapi/v2`: protobuf, or 406 for clients that take none.
+pub(crate) fn schema_2(core: &Core, asked: &Asked<'_>) -> Response<Body> {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let wanted = asked.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !wanted.contains("proto-openapi.spec.v2") {
+        return encode::text(406, "OpenAPI v2 is served as protobuf only: ask /openapi/v3 for JSON\n");
+    }
+    let document = Bytes::from(openapi::version_2(core.registry().entries(), VERSION));
+    let hash = discovery::hash(&document);
+    let mut response = tagged(document, &hash, asked.headers);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    response
+}
+
 fn moved(name: &str, hash: &str) -> Response<Body> {
     let mut response = encode::text(301, "");
     if let Ok(place) = HeaderValue::try_from(format!("/openapi/v3/{name}?hash={hash}")) {

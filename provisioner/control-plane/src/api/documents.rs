@@ -25,6 +25,7 @@ fn other(core: &Core, asked: &Asked<'_>, path: &str) -> Result<Response<Body>, S
     let read = *asked.method == Method::GET || *asked.method == Method::HEAD;
     match segments.as_slice() {
         ["openapi", "v3", name @ ..] if read => Ok(discovery::schema(core, asked, &name.join("/"))),
+        ["openapi", "v2"] if read => Ok(discovery::schema_2(core, asked)),
         ["version"] if read => Ok(encode::value(200, &version(), Wanted::plain(asked.headers, &asked.query))),
         [probe @ ("healthz" | "livez" | "readyz"), rest @ ..] if read && rest.len() < 2 => {
             Ok(health(core, asked, probe, rest.first().copied()))
