@@ -446,6 +446,13 @@ impl Count {
         self.meaning += u64::from(level >= Level::Meaning);
         self.exact += u64::from(level >= Level::Exact);
     }
+
+    fn join(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.code += other.code;
+        self.meaning += other.meaning;
+        self.exact += other.exact;
+    }
 }
 
 fn wanted(step: &Value) -> Option<Answer> {
@@ -462,42 +469,76 @@ fn selected(id: &str) -> bool {
     std::env::var("REPLAY_ONLY").map_or(true, |only| only.split('|').any(|part| id.contains(part)))
 }
 
-#[test]
-fn agrees_with_the_recording() {
-    let show: usize = std::env::var("REPLAY_SHOW").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
-    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
-    let mut shown: BTreeMap<String, usize> = BTreeMap::new();
-    for family in FAMILIES {
-        for scenario in scenarios(family) {
-            let id = scenario["id"].as_str().unwrap();
-            if !selected(id) {
+/// What playing scenarios told: how many answers agree by family and kind, where the others part.
+#[derive(Default)]
+struct Told {
+    counts: BTreeMap<String, Count>,
+    parted: BTreeMap<String, Vec<String>>,
+}
+
+impl Told {
+    fn play(&mut self, family: &str, scenario: &Value) {
+        let id = scenario["id"].as_str().unwrap();
+        let mut server = Server::new();
+        for (index, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
+            let Some(request) = Request::of(step) else { continue };
+            let Some(got) = server.answer(&request) else { continue };
+            let Some(want) = wanted(step) else { continue };
+            if beyond(&request, &step["want"]) {
+                if want.code >= 400 && got.code == 201 {
+                    server.objects.remove(&request.place(got.body["metadata"]["name"].as_str().unwrap()));
+                }
                 continue;
             }
-            let mut server = Server::new();
-            for (index, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
-                let Some(request) = Request::of(step) else { continue };
-                let Some(got) = server.answer(&request) else { continue };
-                let Some(want) = wanted(step) else { continue };
-                if beyond(&request, &step["want"]) {
-                    if want.code >= 400 && got.code == 201 {
-                        server.objects.remove(&request.place(got.body["metadata"]["name"].as_str().unwrap()));
-                    }
-                    continue;
-                }
-                let key = format!("{family} {}", request.kind.resource);
-                let (level, why) = agreement(&want, &got);
-                counts.entry(key.clone()).or_default().add(level);
-                let seen = shown.entry(key).or_default();
-                if level < Level::Exact && *seen < show {
-                    *seen += 1;
-                    println!("{id}[{index}] {} {}: {why}", request.method, step["do"][1]);
-                }
+            let key = format!("{family} {}", request.kind.resource);
+            let (level, why) = agreement(&want, &got);
+            self.counts.entry(key.clone()).or_default().add(level);
+            if level < Level::Exact {
+                let line = format!("{id}[{index}] {} {}: {why}", request.method, step["do"][1]);
+                self.parted.entry(key).or_default().push(line);
             }
         }
     }
-    report(&counts);
+
+    fn join(&mut self, other: Self) {
+        for (key, count) in other.counts {
+            self.counts.entry(key).or_default().join(count);
+        }
+        for (key, lines) in other.parted {
+            self.parted.entry(key).or_default().extend(lines);
+        }
+    }
+}
+
+/// Plays all scenarios, those of each family dealt out to as many threads as there are processors.
+fn told() -> Told {
+    let all: Vec<(&str, Value)> = FAMILIES
+        .iter()
+        .flat_map(|family| scenarios(family).into_iter().map(|scenario| (*family, scenario)))
+        .filter(|(_, scenario)| selected(scenario["id"].as_str().unwrap()))
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = &|first: usize| {
+        let mut told = Told::default();
+        all.iter().skip(first).step_by(threads).for_each(|(family, scenario)| told.play(family, scenario));
+        told
+    };
+    let mut whole = Told::default();
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads).map(|first| scope.spawn(move || part(first))).collect();
+        parts.into_iter().for_each(|told| whole.join(told.join().unwrap()));
+    });
+    whole
+}
+
+#[test]
+fn agrees_with_the_recording() {
+    let show: usize = std::env::var("REPLAY_SHOW").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let told = told();
+    told.parted.values().flat_map(|lines| lines.iter().take(show)).for_each(|line| println!("{line}"));
+    report(&told.counts);
     if std::env::var("REPLAY_ONLY").is_err() {
-        hold(&counts);
+        hold(&told.counts);
     }
 }
 
