@@ -2,10 +2,15 @@
 
 #![allow(clippy::disallowed_types, reason = "starts kprov and kubectl as a user does")]
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A cluster that was brought up by the command itself.
 pub struct TestCluster {
@@ -26,7 +31,12 @@ impl TestCluster {
 
     /// A home for a cluster that is not up yet.
     pub fn prepare(kprov: &str, name: &str) -> anyhow::Result<Self> {
-        let home = tempfile::Builder::new().prefix("kp").tempdir()?;
+        Self::prepare_in(&std::env::temp_dir(), kprov, name)
+    }
+
+    /// The same with the home in a folder of one's own.
+    pub fn prepare_in(parent: &Path, kprov: &str, name: &str) -> anyhow::Result<Self> {
+        let home = tempfile::Builder::new().prefix("kp").tempdir_in(parent)?;
         Ok(Self { home, kprov: kprov.into(), name: name.to_owned() })
     }
 
@@ -42,6 +52,34 @@ impl TestCluster {
         command.args(verb.split(' ')).args(["--name", &self.name]);
         command.env("KPROV_HOME", self.home.path()).env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null());
         command
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Process id of its server, as the server's lock says.
+    ///
+    /// Errors: it has never been up.
+    pub fn server(&self) -> anyhow::Result<Pid> {
+        let pid = std::fs::read_to_string(self.folder().join("lock")).context("reading the server's lock")?;
+        Ok(Pid::from_raw(pid.trim().parse()?))
+    }
+
+    /// Sends a signal that ends the server, and returns when it has ended.
+    pub fn end_server(&self, signal: Signal) -> anyhow::Result<()> {
+        kill(self.server()?, signal)?;
+        self.server_ended()
+    }
+
+    /// Returns when no server holds the cluster's folder: the kernel lets go of the lock when a process ends.
+    pub fn server_ended(&self) -> anyhow::Result<()> {
+        match File::open(self.folder().join("lock")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            opened => Flock::lock(opened?, FlockArg::LockShared).map(drop).map_err(|(_, error)| error.into()),
+        }
     }
 
     /// The user's kubeconfig of this test.

@@ -1,4 +1,7 @@
 //! What tests and recipes share: images built from Debian packages, clusters of their own, measured runs.
 
 pub mod cluster;
+pub mod https;
 pub mod images;
+pub mod remains;
+pub mod server;

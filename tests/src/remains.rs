@@ -1,0 +1,101 @@
+//! What of a cluster there is on this machine, seen from outside of kprov.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::cluster::TestCluster;
+
+/// By what the parts of one cluster are known. Taken while the cluster is up, it also finds parts that outlive it.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    home: PathBuf,
+    cgroup: String,
+    bridge: Option<String>,
+}
+
+impl Marks {
+    /// The marks of a cluster.
+    ///
+    /// Errors: its network's record is there and can't be read.
+    pub fn of(cluster: &TestCluster) -> anyhow::Result<Self> {
+        let record = cluster.folder().join("net/underlay.json");
+        let bridge = match fs::read(&record) {
+            Err(_) => None,
+            Ok(bytes) => {
+                let record: Value = serde_json::from_slice(&bytes).context("reading the network's record")?;
+                Some(record["bridge"].as_str().context("the network has no bridge")?.to_owned())
+            }
+        };
+        let cgroup = format!("kprov/{}", cluster.name());
+        Ok(Self { home: cluster.home().to_owned(), cgroup, bridge })
+    }
+
+    /// Everything that bears a mark: processes, mounts (pinned namespaces among them), links, control groups, files.
+    pub fn find(&self) -> anyhow::Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        self.processes(&mut found)?;
+        let home = self.home.to_str().context("the home is no text")?;
+        for mount in fs::read_to_string("/proc/self/mountinfo")?.lines().filter(|line| line.contains(home)) {
+            found.insert(format!("mount {}", mount.split(' ').nth(4).unwrap_or_default()));
+        }
+        for link in fs::read_dir("/sys/class/net")? {
+            let name = link?.file_name().to_string_lossy().into_owned();
+            if self.bridge.as_ref().is_some_and(|bridge| name.starts_with(bridge)) {
+                found.insert(format!("link {name}"));
+            }
+        }
+        for root in cgroup_mounts()? {
+            self.cgroups(&root, &mut found);
+        }
+        let clusters = self.home.join("clusters");
+        for entry in fs::read_dir(&clusters).into_iter().flatten() {
+            found.insert(format!("file {}", entry?.path().display()));
+        }
+        Ok(found)
+    }
+
+    fn processes(&self, found: &mut BTreeSet<String>) -> anyhow::Result<()> {
+        let home = self.home.to_str().context("the home is no text")?;
+        let own = std::process::id().to_string();
+        for process in fs::read_dir("/proc")?.flatten() {
+            let pid = process.file_name().to_string_lossy().into_owned();
+            if pid == own || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            // A process that ends while it is looked at has nothing to show.
+            let text = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
+            let command = String::from_utf8_lossy(&text("cmdline")).replace('\0', " ");
+            let cgroup = String::from_utf8_lossy(&text("cgroup")).into_owned();
+            let inside = cgroup.lines().any(|line| line.contains(&format!("/{}/", self.cgroup)));
+            if command.contains(home) || inside {
+                found.insert(format!("process {pid} {command}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn cgroups(&self, folder: &Path, found: &mut BTreeSet<String>) {
+        // A group may go while it is looked at.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if path.ends_with(&self.cgroup) {
+                found.insert(format!("cgroup {}", path.display()));
+            } else {
+                self.cgroups(&path, found);
+            }
+        }
+    }
+}
+
+fn cgroup_mounts() -> anyhow::Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let kinds = |line: &&str| matches!(line.split(' ').nth(2), Some("cgroup" | "cgroup2"));
+    Ok(mounts.lines().filter(kinds).filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from).collect())
+}
