@@ -38,7 +38,8 @@ impl Access {
         let config: Value = kprov::yaml::from_str(&text)?;
         let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
         let url = cluster["server"].as_str().context("no server")?;
-        let address = url.trim_start_matches("https://").trim_end_matches('/').parse().context("the server's address")?;
+        let address =
+            url.trim_start_matches("https://").trim_end_matches('/').parse().context("the server's address")?;
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&decode(&cluster["certificate-authority-data"])?)? {
             roots.add(certificate)?;

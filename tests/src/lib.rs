@@ -1,5 +1,6 @@
 //! What tests and recipes share: images built from Debian packages, clusters of their own, measured runs.
 
+pub mod bench;
 pub mod cluster;
 pub mod https;
 pub mod images;

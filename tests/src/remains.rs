@@ -1,6 +1,6 @@
 //! What of a cluster there is on this machine, seen from outside of kprov.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ impl Marks {
     /// Everything that bears a mark: processes, mounts (pinned namespaces among them), links, control groups, files.
     pub fn find(&self) -> anyhow::Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
-        self.processes(&mut found)?;
+        found.extend(self.processes()?.iter().map(|(pid, command)| format!("process {pid} {command}")));
         let home = self.home.to_str().context("the home is no text")?;
         for mount in fs::read_to_string("/proc/self/mountinfo")?.lines().filter(|line| line.contains(home)) {
             found.insert(format!("mount {}", mount.split(' ').nth(4).unwrap_or_default()));
@@ -58,24 +58,21 @@ impl Marks {
         Ok(found)
     }
 
-    fn processes(&self, found: &mut BTreeSet<String>) -> anyhow::Result<()> {
+    /// The cluster's processes with their command lines, those in its containers too.
+    pub fn processes(&self) -> anyhow::Result<BTreeMap<i32, String>> {
         let home = self.home.to_str().context("the home is no text")?;
-        let own = std::process::id().to_string();
+        let mut found = BTreeMap::new();
         for process in fs::read_dir("/proc")?.flatten() {
-            let pid = process.file_name().to_string_lossy().into_owned();
-            if pid == own || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
-                continue;
-            }
+            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             // A process that ends while it is looked at has nothing to show.
             let text = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
             let command = String::from_utf8_lossy(&text("cmdline")).replace('\0', " ");
-            let cgroup = String::from_utf8_lossy(&text("cgroup")).into_owned();
-            let inside = cgroup.lines().any(|line| line.contains(&format!("/{}/", self.cgroup)));
+            let inside = String::from_utf8_lossy(&text("cgroup")).contains(&format!("/{}/", self.cgroup));
             if command.contains(home) || inside {
-                found.insert(format!("process {pid} {command}"));
+                found.insert(pid, command);
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     fn cgroups(&self, folder: &Path, found: &mut BTreeSet<String>) {

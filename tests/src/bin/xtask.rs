@@ -1,17 +1,73 @@
 //! The project's recipes, so that they need nothing but cargo.
 
-use std::path::Path;
+#![allow(clippy::disallowed_types, reason = "recipes start cargo")]
 
-use anyhow::bail;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use kprov_tests::{bench, images};
+
+const HELP: &str = "recipes:
+  cargo xtask images                 build the images that tests use, into target/images
+  cargo xtask bench [WORD...]        measure a release build; WORD: readyz up idle size container pod creates gets watchers
+      --binary PATH                  measure this kprov instead, with the measuring side as it is built
+      --runs N                       repeat what takes long so often [default: 5]
+      --seconds N                    let a load last so long [default: 4]";
 
 fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
         Some("images") => {
-            for archive in kprov_tests::images::build_all(Path::new("target/images"))? {
+            for archive in images::build_all(Path::new("target/images"))? {
                 println!("{}", archive.display());
             }
             Ok(())
         }
-        _ => bail!("recipes: cargo xtask images"),
+        Some("bench") => bench(arguments.collect()),
+        _ => bail!("{HELP}"),
     }
+}
+
+fn bench(arguments: Vec<String>) -> anyhow::Result<()> {
+    let mut options =
+        bench::Options { binary: PathBuf::new(), runs: 5, load: Duration::from_secs(4), only: Vec::new() };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--binary" => options.binary = value()?.into(),
+            "--runs" => options.runs = value()?.parse()?,
+            "--seconds" => options.load = Duration::from_secs(value()?.parse()?),
+            option if option.starts_with('-') => bail!("{HELP}"),
+            word => options.only.push(word.to_owned()),
+        }
+    }
+    if options.binary.as_os_str().is_empty() {
+        return measure_release(&arguments);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(bench::run(&options))
+}
+
+/// Builds the command with the measuring side as they are released, then lets that measure.
+fn measure_release(arguments: &[String]) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = ["build", "--release", "-p", "kprov-cli", "-p", "kprov-tests", "--bin", "kprov", "--bin", "xtask"];
+    run(Command::new(cargo).args(build))?;
+    // This program is <target>/debug/xtask.
+    let own = std::env::current_exe()?;
+    let release =
+        own.parent().and_then(Path::parent).context("this program is not in a target folder")?.join("release");
+    run(Command::new(release.join("xtask"))
+        .args([OsStr::new("bench"), OsStr::new("--binary")])
+        .arg(release.join("kprov"))
+        .args(arguments))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
 }

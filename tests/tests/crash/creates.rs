@@ -91,7 +91,9 @@ async fn create(mut connection: Connection, name: String) -> Vec<Value> {
 async fn watch(access: Access, from: u64) -> Vec<Value> {
     let mut shown = Vec::new();
     let Ok(connection) = access.connect().await else { return shown };
-    let Ok(mut watch) = connection.watch(&format!("{OBJECTS}?watch=1&resourceVersion={from}")).await else { return shown };
+    let Ok(mut watch) = connection.watch(&format!("{OBJECTS}?watch=1&resourceVersion={from}")).await else {
+        return shown;
+    };
     while let Ok(Some(line)) = watch.next().await {
         let event: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(event["type"], "ADDED", "{event}");

@@ -27,7 +27,11 @@ const PODS: &[(&str, &str, &[&str])] = &[
     ("name: web,", "name: We_b,", &["metadata.name: Invalid value: \"We_b\"", "RFC 1123"]),
     ("name: web, image", "name: We_b, image", &["spec.containers[0].name: Invalid value: \"We_b\""]),
     ("1Mi", "1Mx", &["quantities must match the regular expression"]),
-    ("1Mi", "-1", &["spec.containers[0].resources.limits[memory]: Invalid value: \"-1\"", "greater than or equal to 0"]),
+    (
+        "1Mi",
+        "-1",
+        &["spec.containers[0].resources.limits[memory]: Invalid value: \"-1\"", "greater than or equal to 0"],
+    ),
     ("image: nginx", "image: ''", &["spec.containers[0].image: Required value"]),
     ("containers: [", "containers: {", &["error"]),
     ("containers: [{name: web", "containers: [{name: [web]", &["spec.containers", "string"]),
@@ -83,7 +87,12 @@ async fn what_is_no_request_gets_a_status() {
         (Method::GET, "/nonsense", "", StatusCode::NOT_FOUND),
         (Method::GET, "/api/v1/pods?limit=-1x", "", StatusCode::BAD_REQUEST),
         (Method::GET, "/api/v1/pods?labelSelector=a%20b%20c", "", StatusCode::BAD_REQUEST),
-        (Method::PUT, "/api/v1/namespaces/default/configmaps/none", r#"{"metadata": {"name": "none"}}"#, StatusCode::NOT_FOUND),
+        (
+            Method::PUT,
+            "/api/v1/namespaces/default/configmaps/none",
+            r#"{"metadata": {"name": "none"}}"#,
+            StatusCode::NOT_FOUND,
+        ),
         (Method::DELETE, "/api/v1/namespaces/default/configmaps/none", "", StatusCode::NOT_FOUND),
     ];
     for (method, path, body, expected) in cases {

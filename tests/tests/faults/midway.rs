@@ -41,7 +41,8 @@ async fn cut_off(cluster: &TestCluster, after: Duration, victim: Victim) {
 fn servers(cluster: &TestCluster) -> Vec<Pid> {
     let parts = Marks::of(cluster).unwrap().find().unwrap();
     let words = |part: &String| part.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let processes = parts.iter().map(words).filter(|words| words[0] == "process" && words.iter().any(|word| word == "serve"));
+    let processes =
+        parts.iter().map(words).filter(|words| words[0] == "process" && words.iter().any(|word| word == "serve"));
     processes.map(|words| Pid::from_raw(words[1].parse().unwrap())).collect()
 }
 
