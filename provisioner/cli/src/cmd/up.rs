@@ -1,12 +1,12 @@
 //! `kprov up`
 
 use anyhow::bail;
-use kprov::cluster::{Cluster, Provider, Runtime};
+use kprov::cluster::{Cluster, Plan, Provider, Runtime};
 
 use crate::args::Up;
 use crate::demo;
 use crate::home::{Folder, is_root};
-use crate::local::{Config, Local, Observed};
+use crate::local::{Config, Local, Observed, Step};
 use crate::progress::Progress;
 
 pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
@@ -20,9 +20,13 @@ pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
         return Ok(());
     }
     let progress = Progress::new();
-    for step in &plan.steps {
-        local.perform(step, &progress).await?;
-        progress.done(&step.to_string());
+    if let Err(error) = take(&local, &plan, &progress).await {
+        // The server of an `up` that was killed may end while it is waited for: then more is left to do.
+        let now = local.observe(name).await?;
+        if !have.running || now.running {
+            return Err(error);
+        }
+        take(&local, &local.plan(Some(&want), &now), &progress).await?;
     }
     let lines = if options.demo { demo::deploy(&local, &want, &progress).await? } else { Vec::new() };
     progress.finish();
@@ -32,6 +36,14 @@ pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
         println!("Cluster {name} is up: kubectl --context kprov-{name} get nodes");
     }
     lines.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+async fn take(local: &Local, plan: &Plan<Step>, progress: &Progress) -> anyhow::Result<()> {
+    for step in &plan.steps {
+        local.perform(step, progress).await?;
+        progress.done(&step.to_string());
+    }
     Ok(())
 }
 

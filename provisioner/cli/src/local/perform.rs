@@ -60,7 +60,11 @@ async fn await_server(name: &Name) -> anyhow::Result<()> {
         || format!("The end of its log:\n{}\nThe whole is {}", process::last_lines(&folder), folder.log().display());
     match ready {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.context(help())),
+        Ok(Err(error)) => {
+            // Its last words are the reason.
+            timeout(PATIENCE, process::ended(&folder)).await.context("the server does not end")??;
+            Err(error.context(help()))
+        }
         Err(_) => bail!("the server is not ready after {} seconds. {}", PATIENCE.as_secs(), help()),
     }
 }

@@ -2,15 +2,17 @@
 
 #![allow(clippy::disallowed_types, reason = "the one place where kprov starts itself")]
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kprov::cluster::Name;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
@@ -26,25 +28,45 @@ pub(crate) const LISTENING: &str = "listening\n";
 
 /// The lock that a server holds on its cluster's folder for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Held(#[allow(dead_code, reason = "held until dropped")] Flock<File>);
+pub(crate) struct Held(#[allow(dead_code, reason = "held until dropped")] File);
 
-/// Takes the lock for this process.
+/// Takes the lock for this process, or the one over that the process that started it has taken.
 ///
 /// Errors: another server has it; its process id is named.
 pub(crate) fn hold(folder: &Folder) -> anyhow::Result<Held> {
     let path = folder.lock();
+    let what = || format!("locking {}", path.display());
+    let mut lock = match handed_over(&path).with_context(what)? {
+        Some(lock) => lock,
+        None => take(folder)?,
+    };
+    lock.set_len(0).with_context(what)?;
+    write!(lock, "{}", std::process::id()).with_context(what)?;
+    Ok(Held(lock))
+}
+
+/// The lock on a folder that nobody serves.
+fn take(folder: &Folder) -> anyhow::Result<File> {
+    let path = folder.lock();
     let file = open(folder)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            lock.set_len(0)?;
-            write!(lock, "{}", std::process::id())?;
-            Ok(Held(lock))
-        }
-        Err((_, Errno::EWOULDBLOCK)) => {
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
             let holder = fs::read_to_string(&path).unwrap_or_default();
             bail!("process {holder} serves {} already: two servers must not share a folder", folder.path().display())
         }
-        Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+/// Standard input, when it is the open lock.
+fn handed_over(path: &Path) -> io::Result<Option<File>> {
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let place = |meta: &fs::Metadata| (meta.dev(), meta.ino());
+    match fs::metadata(path) {
+        Ok(lock) if place(&lock) == place(&input.metadata()?) => Ok(Some(input)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(None),
     }
 }
 
@@ -60,14 +82,14 @@ pub(crate) fn running(folder: &Folder) -> anyhow::Result<Option<Pid>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => Ok(None),
-        Err((_, Errno::EWOULDBLOCK)) => {
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
             let text = fs::read_to_string(folder.lock())?;
-            // Between taking the lock and writing its number a server is running, but nobody knows as what.
+            // Between being started and writing its number a server is running, but nobody knows as what.
             Ok(Some(Pid::from_raw(text.trim().parse().unwrap_or_default())))
         }
-        Err((_, error)) => Err(error.into()),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
@@ -75,6 +97,9 @@ pub(crate) fn running(folder: &Folder) -> anyhow::Result<Option<Pid>> {
 pub(crate) async fn start(name: &Name, config: &Config) -> anyhow::Result<()> {
     let folder = Folder::of(name)?;
     folder.make()?;
+    // Taken here and handed over, so that there is no moment at which a server runs unseen.
+    let lock = take(&folder)?;
+    lock.set_len(0)?;
     let log = File::options().create(true).append(true).open(folder.log())?;
     let exe = std::env::current_exe().context("finding this program")?;
     let mut command = Command::new(exe);
@@ -84,7 +109,7 @@ pub(crate) async fn start(name: &Name, config: &Config) -> anyhow::Result<()> {
     if config.simulated {
         command.arg("--simulated");
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).current_dir("/");
+    command.stdin(lock).stdout(Stdio::piped()).stderr(log).current_dir("/");
     let mut child = tokio::process::Command::from(command).spawn().context("starting the server")?;
     let mut said = String::new();
     let mut output = child.stdout.take().context("the server has no output")?;
@@ -105,23 +130,24 @@ pub(crate) fn last_lines(folder: &Folder) -> String {
 
 /// Stops the server and returns when it has ended. Containers go on.
 pub(crate) async fn stop(folder: &Folder) -> anyhow::Result<()> {
-    let Some(pid) = running(folder)?.filter(|pid| pid.as_raw() > 0) else { return Ok(()) };
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        match kill(pid, signal) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => return Err(error).with_context(|| format!("stopping process {pid}")),
+        let Some(pid) = running(folder)? else { return Ok(()) };
+        // A server without a number is about to write it down, or to end because nobody waits for it.
+        if pid.as_raw() > 0 {
+            match kill(pid, signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error).with_context(|| format!("stopping process {pid}")),
+            }
         }
         if timeout(PATIENCE, ended(folder)).await.is_ok() {
             return Ok(());
         }
     }
-    bail!("process {pid} does not end")
+    bail!("the server of {} does not end", folder.path().display())
 }
 
 /// Returns when nobody holds the lock any more: the kernel lets go of it when a process ends.
-async fn ended(folder: &Folder) -> anyhow::Result<()> {
+pub(crate) async fn ended(folder: &Folder) -> anyhow::Result<()> {
     let file = open(folder)?;
-    tokio::task::spawn_blocking(move || Flock::lock(file, FlockArg::LockShared).map(drop).map_err(|(_, error)| error))
-        .await??;
-    Ok(())
+    Ok(tokio::task::spawn_blocking(move || file.lock_shared()).await??)
 }
