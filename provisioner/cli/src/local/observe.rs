@@ -23,8 +23,8 @@ pub(crate) struct Observed {
     pub(crate) ready: bool,
     /// Nodes that are ready; 0 when the API server can't be asked.
     pub(crate) ready_nodes: usize,
-    /// Whether the user's kubeconfig leads to it.
-    pub(crate) context: bool,
+    /// Whether the user's kubeconfig leads to it, or why that can't be read.
+    pub(crate) context: Result<bool, String>,
 }
 
 pub(super) async fn observe(name: &Name) -> anyhow::Result<Observed> {
@@ -46,8 +46,11 @@ pub(super) async fn observe(name: &Name) -> anyhow::Result<Observed> {
             _ => 0,
         },
         context: match std::fs::read_to_string(folder.kubeconfig()) {
-            Ok(admin) => kubeconfig::has(&kubeconfig::path()?, &kubeconfig::context_of(name.as_str()), &admin)?,
-            Err(_) => false,
+            Ok(admin) => {
+                let has = kubeconfig::has(&kubeconfig::path()?, &kubeconfig::context_of(name.as_str()), &admin);
+                has.map_err(|error| format!("{error:#}"))
+            }
+            Err(_) => Ok(false),
         },
     })
 }

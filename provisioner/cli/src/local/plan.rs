@@ -75,7 +75,7 @@ fn up(cluster: &Cluster, port: Option<u16>, have: &Observed) -> Vec<Step> {
     if !(goes_on && have.ready) {
         steps.push(Step::AwaitServer(name()));
     }
-    if !(goes_on && have.context) {
+    if !(goes_on && have.context == Ok(true)) {
         steps.push(Step::AddContext(name()));
     }
     if !(goes_on && have.ready && have.ready_nodes >= cluster.nodes as usize) {
@@ -94,7 +94,7 @@ fn down(have: &Observed) -> Vec<Step> {
     if have.folder {
         steps.extend([Step::RemoveContainers(name()), Step::RemoveNetwork(name())]);
     }
-    if have.context || have.folder {
+    if have.context == Ok(true) || have.folder {
         steps.push(Step::RemoveContext(name()));
     }
     if have.folder {
@@ -118,7 +118,7 @@ mod tests {
             running: false,
             ready: false,
             ready_nodes: 0,
-            context: false,
+            context: Ok(false),
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
             running: true,
             ready: true,
             ready_nodes: 2,
-            context: true,
+            context: Ok(true),
             ..nothing()
         }
     }
@@ -171,7 +171,7 @@ mod tests {
             wait for 2 ready nodes of cluster dev
         "#]],
         );
-        let starting = Observed { ready: false, ready_nodes: 0, context: false, ..everything() };
+        let starting = Observed { ready: false, ready_nodes: 0, context: Ok(false), ..everything() };
         check(
             Some(&wanted(2)),
             &starting,
