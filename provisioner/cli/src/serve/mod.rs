@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use kprov_control_plane::api::{Config, Server, User};
+use kprov_control_plane::api::{Config, Server, StartError, User};
 use kprov_control_plane::pki::Pki;
 use kprov_control_plane::store::Store;
 use kprov_control_plane::world::{World, real};
@@ -98,7 +98,7 @@ impl Cluster {
         let store = Store::open(&world, Path::new("store.redb")).context("opening the store")?;
         let pki = Pki::open_or_create(&folder.path().join("pki"), &config.names(), &world)?;
         let authority = pki.authority().to_owned();
-        let server = Server::start(config, world.clone(), store, Arc::new(pki)).await?;
+        let server = Server::start(config, world.clone(), store, Arc::new(pki)).await.map_err(with_way_out)?;
         let server = Arc::new(server);
         if let Some(text) = server.kubeconfig() {
             write_secret(&folder.kubeconfig(), &text)?;
@@ -134,6 +134,15 @@ impl Cluster {
             Ok(server) => server.shutdown().await,
             Err(_) => tracing::warn!("the API server is still in use while it ends"),
         }
+    }
+}
+
+fn with_way_out(error: StartError) -> anyhow::Error {
+    match error {
+        StartError::Listen { .. } => {
+            anyhow::anyhow!("{error}: end what listens there, or choose another port with `kprov up --port`")
+        }
+        other => other.into(),
     }
 }
 
