@@ -1,7 +1,7 @@
 //! Logs of a pod's container, asked of the agent of its node.
 
-use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use kprov_schema::{FieldError, Object, Status};
 use serde_json::Value;
@@ -21,7 +21,9 @@ pub(crate) async fn logs(core: &Core, target: &Target, query: &Query) -> Result<
     let name = pod.text(&["spec", "nodeName"]).unwrap_or_default();
     if name.is_empty() {
         // Nothing runs yet, so nothing has been written.
-        return Ok(text(Body::whole(bytes::Bytes::new())));
+        let mut answer = text(Body::whole(bytes::Bytes::new()));
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(answer);
     }
     let node = core
         .node(name)

@@ -61,7 +61,7 @@ impl Cluster {
         cluster.make::<Namespace>(json!({"metadata": {"name": "ns"}})).await;
         cluster.make::<ServiceAccount>(json!({"metadata": {"name": "default", "namespace": "ns"}})).await;
         cluster.start_agent();
-        cluster.until::<Node>("", NODE, |node| is_ready(node)).await;
+        cluster.until::<Node>("", NODE, is_ready).await;
         cluster
     }
 
