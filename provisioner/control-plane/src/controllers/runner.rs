@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use kprov_schema::{Key, Object, Resource, Revision, Status};
+use kprov_schema::{Key, Object, Resource, Revision, Status, Subresource};
 use tokio::sync::Notify;
 
 use super::action::{Action, Check, Note, Outcome};
@@ -178,7 +178,7 @@ async fn round<C: Controller>(controller: Arc<C>, context: Context, key: Key) ->
             tracing::debug!(controller = C::NAME, key = %round.key, error = %failure.status, "action failed");
             if !failure.status.is_conflict()
                 && let Some(again) = decide(&*controller, &context, &snapshot.after(*failure), &mut round)
-                && let Err(Stop::Failed(second)) = doing.all(again.actions).await
+                && let Err(Stop::Failed(second)) = doing.all(reports(again.actions)).await
             {
                 tracing::warn!(controller = C::NAME, key = %round.key, error = %second.status, "failure not reported");
             }
@@ -200,6 +200,16 @@ fn decide<C: Controller>(controller: &C, context: &Context, snapshot: &Snapshot,
             None
         }
     }
+}
+
+/// What only tells of a failure; the rest is tried again after the back-off.
+fn reports(actions: Vec<Action>) -> Vec<Action> {
+    let tells = |action: &Action| match action {
+        Action::Record(_) => true,
+        Action::Update { subresource, .. } => *subresource == Some(Subresource::Status),
+        _ => false,
+    };
+    actions.into_iter().filter(tells).collect()
 }
 
 /// Why a list of actions was not done to its end.
