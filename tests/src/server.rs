@@ -22,13 +22,17 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts the server over the state in `folder` and does not wait for it.
     pub fn start(kprov: &Path, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_by(Command::new(kprov), folder)
+    }
+
+    /// The same by a command that kprov's arguments are put behind.
+    pub fn start_by(mut command: Command, folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         let log = File::options().create(true).append(true).open(folder.join("serve.log"))?;
-        let mut command = Command::new(kprov);
         command.args(["serve", "--only", "api", "--detached", "--data"]).arg(folder);
         command.arg("--kubeconfig").arg(folder.join("kubeconfig"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
-        let child = command.spawn().with_context(|| format!("starting {}", kprov.display()))?;
+        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         Ok(Self { child, folder: folder.to_owned() })
     }
 

@@ -5,6 +5,7 @@
 mod damage;
 mod disk;
 mod input;
+mod limits;
 mod midway;
 mod rights;
 mod start;

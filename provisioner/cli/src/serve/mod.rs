@@ -15,6 +15,7 @@ use kprov_control_plane::pki::Pki;
 use kprov_control_plane::store::Store;
 use kprov_control_plane::world::{World, real};
 use kprov_control_plane::{controllers, scheduler};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -36,11 +37,18 @@ pub(crate) fn run(options: Serve) -> anyhow::Result<()> {
         nix::unistd::setsid().context("leaving the session")?;
     }
     init_log();
+    allow_many_connections()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let served = runtime.block_on(serve(options));
     // A task that is blocked in the kernel must not keep the process alive.
     runtime.shutdown_background();
     served
+}
+
+/// A connection is a file, and the usual limit is low for the sake of programs that this is none of.
+fn allow_many_connections() -> anyhow::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("reading the limit of open files")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")
 }
 
 fn init_log() {
