@@ -26,11 +26,14 @@ const CONTAINERS_A_RUN: usize = 4;
 /// A program that runs until it is killed.
 const PROGRAM: [&str; 4] = ["/kprov", "echo-server", "--listen", "127.0.0.1:0"];
 
+/// Other runtimes, with flags: crun refuses some machines' control groups, and then only runs without any.
+const OTHERS: [(&str, &[&str]); 3] = [("crun", &[]), ("crun", &["--cgroup-manager=disabled"]), ("runc", &[])];
+
 /// Create and start until the program is executed; kill and delete.
 pub(super) async fn containers(options: &Options) -> anyhow::Result<Vec<Line>> {
     let mut lines = own(options).await?;
-    for runtime in ["crun", "runc"] {
-        lines.extend(other(options, runtime)?);
+    for (runtime, flags) in OTHERS {
+        lines.extend(other(options, runtime, flags)?);
     }
     Ok(lines)
 }
@@ -115,32 +118,36 @@ fn container(name: &str, folder: &Path, image: &str) -> ContainerSpec {
 }
 
 /// The same with a runtime that is a command.
-fn other(options: &Options, runtime: &str) -> anyhow::Result<Vec<Line>> {
-    let name = format!("container: create to exec'd, {runtime}");
-    let version = match Command::new(runtime).arg("--version").output() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok(vec![Line::skipped(name, format!("{runtime} is not installed"))]);
-        }
-        other => other?,
-    };
-    let version = String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or_default().to_owned();
+fn other(options: &Options, runtime: &str, flags: &[&str]) -> anyhow::Result<Vec<Line>> {
+    let name = [&[runtime], flags].concat().join(" ");
+    let (create_name, delete_name) =
+        (format!("container: create to exec'd, {name}"), format!("container: kill and delete, {name}"));
+    if let Err(error) = Command::new(runtime).arg("--version").output() {
+        ensure!(error.kind() == ErrorKind::NotFound, "starting {runtime}: {error}");
+        return Ok(vec![Line::skipped(create_name, format!("{runtime} is not installed"))]);
+    }
     let folder = folder()?;
     bundle(options, runtime, folder.path())?;
+    let command = |verb: &[&str]| {
+        let mut command = Command::new(runtime);
+        command.args(flags).args(verb).current_dir(folder.path());
+        command
+    };
     let (mut create, mut delete) = (Vec::new(), Vec::new());
     for number in 0..options.runs * CONTAINERS_A_RUN {
         let id = format!("kprov-bench-{}-{number}", std::process::id());
         let clock = Stopwatch::start();
-        run(Command::new(runtime).arg("create").arg("--bundle").arg(folder.path()).arg(&id))?;
-        run(Command::new(runtime).arg("start").arg(&id))?;
+        if let Err(refused) = run(&mut command(&["create", &id])) {
+            return Ok(vec![Line::skipped(create_name, format!("{refused:#}").trim().to_owned())]);
+        }
+        let started = run(&mut command(&["start", &id]));
         create.push(clock.ms());
         let clock = Stopwatch::start();
-        run(Command::new(runtime).args(["delete", "--force", &id]))?;
+        run(&mut command(&["delete", "--force", &id]))?;
         delete.push(clock.ms());
+        started?;
     }
-    Ok(vec![
-        Line::new(format!("container: create to exec'd, {version}"), "ms", create),
-        Line::new(format!("container: kill and delete, {version}"), "ms", delete),
-    ])
+    Ok(vec![Line::new(create_name, "ms", create), Line::new(delete_name, "ms", delete)])
 }
 
 /// The same file system and program, without a network namespace of its own, as kprov's pods join one that is there.

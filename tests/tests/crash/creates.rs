@@ -105,7 +105,7 @@ async fn watch(access: Access, from: u64) -> Vec<Value> {
 /// One life of a server under load; how many creates it acknowledged.
 async fn live_and_die(folder: &Path, life: usize, rng: &SeededRng, told: &mut Told) -> usize {
     let mut server = ApiServer::start(Path::new(KPROV), folder).unwrap();
-    if rng.next_u64() % 5 == 0 {
+    if rng.next_u64().is_multiple_of(5) {
         // Whether it became ready in time makes no difference.
         let _ = timeout(moment(rng, START), server.ready()).await;
         server.kill().await.unwrap();

@@ -60,6 +60,11 @@ fn what_kubectl_sends_is_checked() {
         let said = cluster.k(arguments).unwrap_err().to_string();
         assert!(said.contains(words), "{arguments}: {said}");
     };
+    let file = cluster.home().join("pod.yaml");
+    for (part, by) in [("kind: Pod", "kind: Pot"), ("apiVersion: v1", "apiVersion: v9")] {
+        fs::write(&file, POD.replacen(part, by, 1)).unwrap();
+        same(&format!("create --validate=false -f {}", file.display()), "no matches for kind");
+    }
     same("get nonsense", "the server doesn't have a resource type \"nonsense\"");
     same("get pod nobody", "pods \"nobody\" not found");
     same("get pods -l a=b=c", "found '=', expected");
