@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use netlink_bindings::nftables::{self, Nfgenmsg};
+use netlink_socket2::NetlinkSocket;
 use serde_json::Value;
 
 use crate::cluster::TestCluster;
@@ -34,7 +36,8 @@ impl Marks {
         Ok(Self { home: cluster.home().to_owned(), cgroup, bridge })
     }
 
-    /// Everything that bears a mark: processes, mounts (pinned namespaces among them), links, control groups, files.
+    /// Everything that bears a mark: processes, mounts (pinned namespaces among them), links, control groups, files;
+    /// beside it every packet filter of the host that is kprov's: those of a cluster live in its nodes' namespaces.
     pub fn find(&self) -> anyhow::Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         found.extend(self.processes()?.iter().map(|(pid, command)| format!("process {pid} {command}")));
@@ -51,6 +54,8 @@ impl Marks {
         for root in cgroup_mounts()? {
             self.cgroups(&root, &mut found);
         }
+        let tables = tables().context("asking for the host's packet filters")?;
+        found.extend(tables.iter().filter(|name| name.contains("kprov")).map(|name| format!("table {name}")));
         let clusters = self.home.join("clusters");
         for entry in fs::read_dir(&clusters).into_iter().flatten() {
             found.insert(format!("file {}", entry?.path().display()));
@@ -95,4 +100,36 @@ fn cgroup_mounts() -> anyhow::Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let kinds = |line: &&str| matches!(line.split(' ').nth(2), Some("cgroup" | "cgroup2"));
     Ok(mounts.lines().filter(kinds).filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from).collect())
+}
+
+/// Names of the nftables tables of this process's network namespace.
+fn tables() -> anyhow::Result<Vec<String>> {
+    let mut socket = NetlinkSocket::new();
+    let request = nftables::Request::new().op_gettable_dump(&Nfgenmsg::default());
+    let mut replies = socket.request(&request)?;
+    let mut names = Vec::new();
+    while let Some(reply) = replies.recv() {
+        let (_, attributes) = reply.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let name = attributes.get_name().map_err(|error| anyhow::anyhow!("{error}"))?;
+        names.push(name.to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a namespace of its own, which ends with its thread.
+    #[test]
+    fn tables_are_found() {
+        let thread = std::thread::Builder::new().spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            assert_eq!(tables().unwrap(), Vec::<String>::new());
+            let table = kprov_node::net::nft::Table { name: "kprov".into(), ..Default::default() };
+            kprov_node::net::nft::replace(&table).unwrap();
+            assert_eq!(tables().unwrap(), ["kprov"]);
+        });
+        thread.unwrap().join().unwrap();
+    }
 }
