@@ -7,6 +7,7 @@ mod home;
 mod kubeconfig;
 mod local;
 mod progress;
+mod rights;
 mod serve;
 
 use std::process::ExitCode;

@@ -64,6 +64,21 @@ fn who_is_not_root_is_offered_a_simulated_cluster_which_works() {
 }
 
 #[test]
+fn root_in_a_container_without_rights_is_told_so_too() {
+    let cluster = TestCluster::prepare(KPROV, "bounded").unwrap();
+    let up = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", KPROV, "up", "--name", "bounded"]).args(arguments);
+        command.env("KPROV_HOME", cluster.home()).env("KUBECONFIG", cluster.kubeconfig());
+        command
+    };
+    fails(&mut up(&[]), &["CAP_NET_ADMIN, CAP_SYS_ADMIN", "`kprov up --simulated`"]);
+    assert!(!cluster.folder().exists());
+    assert!(up(&["--simulated"]).output().unwrap().status.success());
+    cluster.k("wait --for=condition=Ready node --all --timeout=30s").unwrap();
+}
+
+#[test]
 fn who_has_no_place_for_state_is_told_to_name_one() {
     let foreign = Foreign::new("homeless");
     let closed = tempfile::Builder::new().prefix("kp").tempdir().unwrap();

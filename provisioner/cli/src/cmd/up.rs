@@ -8,6 +8,7 @@ use crate::demo;
 use crate::home::{Folder, is_root};
 use crate::local::{Config, Local, Observed, Step};
 use crate::progress::Progress;
+use crate::rights;
 
 pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
     let local = Local { port: options.port };
@@ -85,6 +86,15 @@ fn check_rights(cluster: &Cluster) -> anyhow::Result<()> {
             "real containers need root, for namespaces, mounts, cgroups and links: run it with sudo, or use \
              `kprov up --simulated` for a cluster whose pods have no processes behind them, or `--nodes 0` for a control \
              plane alone"
+        );
+    }
+    let lacking = rights::lacking(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    if !lacking.is_empty() {
+        bail!(
+            "real containers need {}, which root does not have here: start what you are in with more rights (a container \
+             with `--privileged`), or use `kprov up --simulated` for a cluster whose pods have no processes behind them, \
+             or `--nodes 0` for a control plane alone",
+            lacking.join(", ")
         );
     }
     let most = crate::serve::MOST_NODES;
