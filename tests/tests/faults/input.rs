@@ -79,7 +79,7 @@ async fn what_is_no_request_gets_a_status() {
     let cluster = TestCluster::up(KPROV, "raw", &["--nodes", "0"]).unwrap();
     let access = Access::from_kubeconfig(&cluster.folder().join("admin.kubeconfig")).unwrap();
     let maps = "/api/v1/namespaces/default/configmaps";
-    let large = format!("{{\"metadata\": {{\"name\": \"a\"}}, \"data\": {{\"a\": \"{}\"}}}}", "x".repeat(4 << 20));
+    let large = format!("{{\"metadata\": {{\"name\": \"a\"}}, \"data\": {{\"a\": \"{}\"}}}}", "x".repeat(3 << 20));
     let cases: &[(Method, &str, &str, StatusCode)] = &[
         (Method::POST, maps, "{", StatusCode::BAD_REQUEST),
         (Method::POST, maps, "[]", StatusCode::BAD_REQUEST),

@@ -56,17 +56,17 @@ async fn start(name: &Name) -> anyhow::Result<()> {
 async fn await_server(name: &Name) -> anyhow::Result<()> {
     let folder = Folder::of(name)?;
     let ready = timeout(PATIENCE, control::wait(&folder.socket())).await;
-    let help =
-        || format!("The end of its log:\n{}\nThe whole is {}", process::last_lines(&folder), folder.log().display());
-    match ready {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
+    let state = match ready {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(_)) => {
             // Its last words are the reason.
             timeout(PATIENCE, process::ended(&folder)).await.context("the server does not end")??;
-            Err(error.context(help()))
+            "ended before it was ready".to_owned()
         }
-        Err(_) => bail!("the server is not ready after {} seconds. {}", PATIENCE.as_secs(), help()),
-    }
+        Err(_) => format!("is not ready after {} seconds", PATIENCE.as_secs()),
+    };
+    let (log, last) = (folder.log(), process::last_lines(&folder));
+    bail!("the server {state}. The end of its log, {}:\n{last}", log.display())
 }
 
 fn add_context(name: &Name) -> anyhow::Result<()> {

@@ -116,7 +116,7 @@ pub(crate) async fn start(name: &Name, config: &Config) -> anyhow::Result<()> {
     // The pipe closes when the server has said that it listens, or when it ends.
     output.read_to_string(&mut said).await?;
     if said != LISTENING {
-        bail!("the server ended at once:\n{}\nIts whole log is {}", last_lines(&folder), folder.log().display());
+        bail!("the server ended at once. The end of its log, {}:\n{}", folder.log().display(), last_lines(&folder));
     }
     Ok(())
 }
