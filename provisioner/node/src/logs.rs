@@ -167,7 +167,7 @@ impl Reader {
             seek_tail(&mut self.file, lines).map_err(Stop::Failed)?;
         }
         if !self.options.follow {
-            return self.to_end().await;
+            return self.read_to_end().await;
         }
         // Watch before reading: what is written in between wakes.
         let mut growth = Growth::of(&self.path).map_err(Stop::Failed)?;
@@ -175,7 +175,7 @@ impl Reader {
         loop {
             // Ask before reading: what a container wrote before its end is there when the end is seen.
             let ended = self.has_ended().await?;
-            self.to_end().await?;
+            self.read_to_end().await?;
             if self.is_rotated().map_err(Stop::Failed)? {
                 growth = Growth::of(&self.path).map_err(Stop::Failed)?;
                 continue;
@@ -213,7 +213,7 @@ impl Reader {
         Ok(true)
     }
 
-    async fn to_end(&mut self) -> Result<(), Stop> {
+    async fn read_to_end(&mut self) -> Result<(), Stop> {
         let mut chunk = vec![0; CHUNK];
         loop {
             let read = self.file.read(&mut chunk).map_err(Stop::Failed)?;

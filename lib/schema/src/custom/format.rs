@@ -7,8 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+/// Whether a text has a format.
+type Check = fn(&str) -> bool;
+
 /// Formats that upstream checks and this table does; a name that upstream does not know asks for nothing.
-const FORMATS: &[(&str, fn(&str) -> bool)] = &[
+const FORMATS: &[(&str, Check)] = &[
     ("byte", |text| STANDARD.decode(text).is_ok()),
     ("cidr", is_network),
     ("date", |text| text.len() == 10 && text.parse::<Date>().is_ok()),

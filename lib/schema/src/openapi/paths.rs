@@ -41,7 +41,7 @@ pub(super) fn of_version(entries: &[&Entry], base: &str) -> Paths {
     paths.insert(format!("{base}/"), json!({"get": {"responses": answers(&list, &MEDIA)}}));
     for entry in entries {
         of_entry(entry, base, &mut paths);
-        roots.push(Root::Kind((*entry).clone()));
+        roots.push(Root::Kind(Box::new((*entry).clone())));
         roots.extend(entry.subresources.iter().filter_map(spoken).map(Root::Definition));
     }
     (paths, roots)

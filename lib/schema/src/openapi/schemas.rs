@@ -11,7 +11,7 @@ const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// Where schemas are reached from.
 pub(super) enum Root {
-    Kind(Entry),
+    Kind(Box<Entry>),
     Definition(Ref),
 }
 
@@ -61,13 +61,14 @@ pub(super) fn reachable(roots: Vec<Root>, entries: &[Entry]) -> BTreeMap<String,
         }
     }
     while let Some((name, definition)) = queue.pop() {
-        if !made.contains_key(&name) {
-            let mut found = definition_schema(&definition, &mut queue);
-            if let Some(kinds) = kinds_of(&name, entries) {
-                found["x-kubernetes-group-version-kind"] = kinds;
-            }
-            made.insert(name, found);
+        if made.contains_key(&name) {
+            continue;
         }
+        let mut found = definition_schema(&definition, &mut queue);
+        if let Some(kinds) = kinds_of(&name, entries) {
+            found["x-kubernetes-group-version-kind"] = kinds;
+        }
+        made.insert(name, found);
     }
     made
 }

@@ -91,12 +91,15 @@ fn address(service: &Seen<Service>, pod: &Seen<Pod>) -> Option<Address> {
     (!ports.is_empty() || without_ports).then(|| Address { value, ready: publish || status::is_ready(pod), ports })
 }
 
+/// Ready addresses, others, and the ports that they share.
+type Subset = (Vec<Value>, Vec<Value>, Vec<Value>);
+
 /// Addresses with equal ports together, ready ones apart from others.
 fn subsets(mut addresses: Vec<Address>) -> (Vec<Value>, bool) {
     let over = addresses.len() > CAPACITY;
     addresses.sort_by_key(|address| !address.ready);
     addresses.truncate(CAPACITY);
-    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Subset> = BTreeMap::new();
     for address in addresses {
         let group = groups.entry(Value::Array(address.ports.clone()).to_string()).or_default();
         if address.ready {
