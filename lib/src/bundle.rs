@@ -69,25 +69,28 @@ impl Bundle {
     }
 
     /// Reads YAML documents; a `List` stands for its items.
+    ///
+    /// Errors: what is no YAML, with line and column, and documents that are no map.
     pub fn from_yaml(name: impl Into<String>, text: &str) -> Result<Self, YamlError> {
         let mut bundle = Self::new(name);
         for document in yaml::documents(text)? {
-            bundle.add_document(document);
+            bundle.add_document(document)?;
         }
         Ok(bundle)
     }
 
-    fn add_document(&mut self, document: Value) {
+    fn add_document(&mut self, document: Value) -> Result<(), YamlError> {
         let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
         match document {
             Value::Object(mut list) if is_list && list.get("items").is_some_and(Value::is_array) => {
                 if let Some(Value::Array(items)) = list.remove("items") {
-                    items.into_iter().for_each(|item| self.add_document(item));
+                    return items.into_iter().try_for_each(|item| self.add_document(item));
                 }
             }
             Value::Object(map) => self.objects.push(Object::from(map)),
-            _ => {}
+            other => return Err(YamlError::new(format!("an object is a map, and this is none: {other}"))),
         }
+        Ok(())
     }
 }
 
@@ -108,5 +111,27 @@ fn problems(object: &Object) -> Vec<Problem> {
     match checked {
         Ok(errors) => errors.iter().map(FieldError::to_string).map(problem).collect(),
         Err(message) => vec![problem(message)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_lists_and_mistakes() {
+        let text = "kind: A\n---\nkind: List\nitems: [{kind: B}, {kind: C}]\n---\n";
+        let kinds: Vec<String> =
+            Bundle::from_yaml("b", text).unwrap().objects().iter().map(|object| object.kind().to_owned()).collect();
+        assert_eq!(kinds, ["A", "B", "C"]);
+        assert!(Bundle::from_yaml("b", "kind: A\n---\n- kind: B\n").unwrap_err().to_string().contains("is a map"));
+    }
+
+    #[test]
+    fn mistakes_are_found_in_the_servers_words() {
+        let bundle = Bundle::from_yaml("b", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: A_b}\n").unwrap();
+        let problems = bundle.validate().unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.starts_with("metadata.name: Invalid value: \"A_b\""), "{}", problems[0]);
     }
 }

@@ -11,6 +11,12 @@ use serde_json::Value;
 #[error("{0}")]
 pub struct YamlError(String);
 
+impl YamlError {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
+
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,

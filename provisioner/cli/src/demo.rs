@@ -38,8 +38,9 @@ pub(crate) async fn deploy(local: &Local, cluster: &Cluster, report: &dyn Report
     let client = local.access(&cluster.name).await?;
     client.apply(&bundle()).await?;
     report.says("wait for the demo's pods");
-    if timeout(PATIENCE, client.deployment_ready(NAME)).await.is_err() {
-        bail!("the demo is not ready after {} seconds: {}", PATIENCE.as_secs(), why_not(&client).await?);
+    match timeout(PATIENCE, client.deployment_ready(NAME)).await {
+        Ok(ready) => ready?,
+        Err(_) => bail!("the demo is not ready after {} seconds: {}", PATIENCE.as_secs(), why_not(&client).await?),
     }
     if cluster.runtime == Runtime::Simulated {
         return Ok(vec!["The demo runs: kubectl get pods. Simulated pods don't answer.".to_owned()]);

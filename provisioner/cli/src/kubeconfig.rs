@@ -1,13 +1,14 @@
 //! The user's kubeconfig: our entries go in and out, everything else stays.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use kprov::yaml;
 use serde_json::{Map, Value, json};
+
+use crate::whole;
 
 /// Lists of a kubeconfig that hold named entries.
 const LISTS: [&str; 3] = ["clusters", "contexts", "users"];
@@ -131,16 +132,7 @@ fn change(file: &Path, change: impl FnOnce(&mut Map<String, Value>) -> anyhow::R
     });
     change(&mut config).with_context(what)?;
     let text = yaml::to_string(&config).with_context(what)?;
-    replace(file, &text).with_context(what)
-}
-
-fn replace(file: &Path, text: &str) -> std::io::Result<()> {
-    let new = file.with_added_extension("kprov-new");
-    let mode = fs::metadata(file).map_or(0o600, |meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()));
-    let mut written = OpenOptions::new().write(true).create(true).truncate(true).mode(mode & 0o777).open(&new)?;
-    written.write_all(text.as_bytes())?;
-    written.sync_all()?;
-    fs::rename(&new, file)
+    whole::write(file, text.as_bytes()).with_context(what)
 }
 
 struct Lock(PathBuf);

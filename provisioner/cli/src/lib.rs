@@ -9,6 +9,7 @@ mod local;
 mod progress;
 mod rights;
 mod serve;
+mod whole;
 
 use std::process::ExitCode;
 

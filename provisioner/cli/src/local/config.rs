@@ -8,6 +8,7 @@ use kprov::cluster::{Cluster, Name, Runtime};
 use serde::{Deserialize, Serialize};
 
 use crate::home::Folder;
+use crate::whole;
 
 /// `cluster.json` in the cluster's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +46,7 @@ impl Config {
         let folder = Folder::of(name)?;
         folder.make()?;
         let path = folder.config();
-        let new = path.with_extension("new");
-        let what = || format!("writing {}", path.display());
-        fs::write(&new, serde_json::to_vec_pretty(self)?).with_context(what)?;
-        fs::rename(&new, &path).with_context(what)
+        let text = serde_json::to_vec_pretty(self)?;
+        whole::write(&path, &text).with_context(|| format!("writing {}", path.display()))
     }
 }

@@ -5,7 +5,6 @@ mod nodes;
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use crate::args::{Only, Serve};
 use crate::home::Folder;
 use crate::local::{control, process};
+use crate::whole;
 
 pub(crate) use nodes::{MOST_NODES, remove_containers, remove_network, shim};
 
@@ -89,6 +89,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
 /// Everything that runs in a server.
 struct Cluster {
     server: Arc<Server>,
+    store: Store,
     /// In the order in which they stop.
     nodes: Option<nodes::Nodes>,
     scheduler: Option<scheduler::Scheduler>,
@@ -106,13 +107,16 @@ impl Cluster {
         let store = Store::open(&world, Path::new("store.redb")).context("opening the store")?;
         let pki = Pki::open_or_create(&folder.path().join("pki"), &config.names(), &world)?;
         let authority = pki.authority().to_owned();
-        let server = Server::start(config, world.clone(), store, Arc::new(pki)).await.map_err(with_way_out)?;
+        let server = Server::start(config, world.clone(), store.clone(), Arc::new(pki)).await.map_err(with_way_out)?;
         let server = Arc::new(server);
         if let Some(text) = server.kubeconfig() {
-            write_secret(&folder.kubeconfig(), &text)?;
-            options.kubeconfig.as_deref().map_or(Ok(()), |path| write_secret(path, &text))?;
+            let write = |path: &Path| {
+                whole::write(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+            };
+            write(&folder.kubeconfig())?;
+            options.kubeconfig.as_deref().map_or(Ok(()), write)?;
         }
-        let mut cluster = Self { server, nodes: None, scheduler: None, controllers: None };
+        let mut cluster = Self { server, store, nodes: None, scheduler: None, controllers: None };
         if !alone {
             cluster.start_components(&world, authority);
             let nodes = nodes::Nodes::start(options, folder, &world, &cluster.server, underlay.as_ref()).await?;
@@ -142,6 +146,8 @@ impl Cluster {
             Ok(server) => server.shutdown().await,
             Err(_) => tracing::warn!("the API server is still in use while it ends"),
         }
+        // A store that was closed opens at once; one that was not is checked and written anew.
+        self.store.close().await;
     }
 }
 
@@ -161,14 +167,4 @@ fn config(options: &Serve, host: Ipv4Addr) -> Config {
         listen.push(SocketAddr::from((host, options.port)));
     }
     Config { listen, advertise: IpAddr::V4(host), name: options.name.to_string(), ..Config::default() }
-}
-
-/// Writes a file with a key in it: for its owner alone, all or nothing.
-fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
-    let what = || format!("writing {}", path.display());
-    let new = path.with_added_extension("new");
-    let mut file =
-        fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&new).with_context(what)?;
-    file.write_all(text.as_bytes()).with_context(what)?;
-    fs::rename(&new, path).with_context(what)
 }

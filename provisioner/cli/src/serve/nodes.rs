@@ -143,7 +143,7 @@ fn oci_config(cluster: &Name, folder: &Folder, world: &World, images: Store, nam
 
 /// A node whose pods have no processes behind them.
 fn simulated(world: &World, name: &str, index: u32) -> Parts {
-    let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 31, 0, 10)) + index);
+    let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 214, 0, 10)) + index);
     let network = Arc::new(SimulatedNetwork::new(IpAddr::V4(address), IpAddr::V4(RANGES.dns)));
     Parts {
         config: AgentConfig::simulated(name, simulated_capacity()),

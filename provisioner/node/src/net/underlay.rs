@@ -28,7 +28,7 @@ pub struct Underlay {
 }
 
 impl Underlay {
-    /// Opens the cluster's underlay, or makes it with a subnet of 172.30.0.0/16 that the host does not use yet.
+    /// Opens the cluster's underlay, or makes it with a subnet of 10.213.0.0/16 that the host does not use yet.
     ///
     /// `root` is the folder of the cluster's network state. May be called again after a crash.
     pub fn open(cluster: &str, root: &Path) -> Result<Self, NetError> {
@@ -121,10 +121,10 @@ fn load(root: &Path) -> io::Result<Option<Underlay>> {
 
 fn choose(cluster: &str, root: &Path) -> io::Result<Underlay> {
     let taken = Links::here().addresses()?;
-    let free = (0..=255).map(|third| Ipv4Net::new_assert(Ipv4Addr::new(172, 30, third, 0), 24)).find(|subnet| {
+    let free = (0..=255).map(|third| Ipv4Net::new_assert(Ipv4Addr::new(10, 213, third, 0), 24)).find(|subnet| {
         taken.iter().all(|address| !subnet.contains(&address.addr()) && !address.trunc().contains(&subnet.network()))
     });
-    let subnet = free.ok_or_else(|| io::Error::other("every subnet of 172.30.0.0/16 is in use on this machine"))?;
+    let subnet = free.ok_or_else(|| io::Error::other("every subnet of 10.213.0.0/16 is in use on this machine"))?;
     // A cluster is its name and its folder: two users' clusters of one name must not share a bridge.
     let digest = Sha256::digest(format!("{cluster}\0{}", root.display()));
     let bridge = format!("kp{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
