@@ -52,7 +52,7 @@ pub(crate) struct Up {
     /// Number of nodes; 0 is a control plane alone [default: as it is, 1 for a new cluster]
     #[arg(long)]
     pub(crate) nodes: Option<u32>,
-    /// Pods without processes behind them: needs neither root nor Linux
+    /// Pods without processes behind them: needs no root
     #[arg(long)]
     pub(crate) simulated: bool,
     /// Port of the API server on this machine [default: as it is, a free one for a new cluster]
