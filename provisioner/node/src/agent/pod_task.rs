@@ -321,7 +321,11 @@ impl PodTask {
                     folder.termination(&container.name, container.attempt),
                     folder.log(&container.name, container.attempt),
                 );
-                blocking(move || Ok(last_words::read(&file, &log, policy))).await.unwrap_or_default()
+                let read = blocking(move || last_words::read(&file, &log, policy)).await;
+                read.unwrap_or_else(|error| {
+                    tracing::warn!(container = container.id, %error, "a container's last words can't be read");
+                    Some(format!("Error on reading termination message: {error}"))
+                })
             }
             None => None,
         };

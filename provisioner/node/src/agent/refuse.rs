@@ -1,6 +1,7 @@
 //! What pods may ask for and this node can't give: a table of fields.
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Lifecycle, Pod, PodSpec, Probe, SELinuxOptions};
+use kprov_schema::quantity::Quantity;
 
 /// A pod that must not even be tried, as reason and message; its phase becomes Failed.
 #[must_use]
@@ -46,6 +47,14 @@ const POD: &[Asks<PodSpec>] = &[
     ("spec.resourceClaims", |spec| some(spec.resource_claims.as_ref())),
     ("spec.ephemeralContainers", |spec| some(spec.ephemeral_containers.as_ref())),
     ("spec.resources", |spec| spec.resources.is_some()),
+    ("spec.volumes.emptyDir.sizeLimit on disk", |spec| {
+        let empty = spec.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());
+        empty.into_iter().any(|one| {
+            // Zero is no limit.
+            let limited = one.size_limit.as_ref().is_some_and(|limit| Quantity::from(limit).value() != 0);
+            limited && one.medium.as_deref() != Some("Memory")
+        })
+    }),
     ("spec.os other than linux", |spec| spec.os.as_ref().is_some_and(|os| os.name != "linux")),
     ("spec.securityContext.seLinuxOptions", |spec| {
         selinux(spec.security_context.as_ref().and_then(|context| context.se_linux_options.as_ref()))
@@ -64,11 +73,18 @@ const CONTAINER: &[Asks<Container>] = &[
     ("restartPolicyRules", |one| some(one.restart_policy_rules.as_ref())),
     ("volumeDevices", |one| some(one.volume_devices.as_ref())),
     ("resources.claims", |one| one.resources.as_ref().is_some_and(|all| some(all.claims.as_ref()))),
+    ("resources.limits of ephemeral-storage", |one| {
+        let limits = one.resources.as_ref().and_then(|all| all.limits.as_ref());
+        limits.is_some_and(|limits| limits.contains_key("ephemeral-storage"))
+    }),
     ("hostPort", |one| one.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0))),
     ("stdin", |one| one.stdin == Some(true)),
     ("mountPropagation", |one| {
         let mut mounts = one.volume_mounts.iter().flatten();
         mounts.any(|mount| mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None"))
+    }),
+    ("volumeMounts.recursiveReadOnly: Enabled", |one| {
+        one.volume_mounts.iter().flatten().any(|mount| mount.recursive_read_only.as_deref() == Some("Enabled"))
     }),
     ("securityContext.seLinuxOptions", |one| {
         selinux(one.security_context.as_ref().and_then(|context| context.se_linux_options.as_ref()))
@@ -84,4 +100,37 @@ fn refused_probe(probe: Option<&Probe>) -> bool {
 
 fn hook(lifecycle: Option<&Lifecycle>, is_set: fn(&Lifecycle) -> bool) -> bool {
     lifecycle.is_some_and(is_set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn refused(volume: &Value, mount: &Value, resources: &Value) -> Vec<String> {
+        let container = json!({"name": "c", "volumeMounts": [mount], "resources": resources});
+        let pod = json!({"metadata": {}, "spec": {"volumes": [volume], "containers": [container]}});
+        unsupported(&serde_json::from_value(pod).expect("a pod"))
+    }
+
+    #[test]
+    fn refuses_limits_that_nobody_would_keep() {
+        let (volume, mount) = (json!({"name": "v", "emptyDir": {}}), json!({"name": "v", "mountPath": "/v"}));
+        assert!(refused(&volume, &mount, &json!({"requests": {"ephemeral-storage": "1Gi"}})).is_empty());
+        let limit = json!({"limits": {"ephemeral-storage": "1Gi"}});
+        let text = "resources.limits of ephemeral-storage of container c is not supported by this node";
+        assert_eq!(refused(&volume, &mount, &limit), [text]);
+        for (source, ok) in [
+            (json!({"sizeLimit": "1Mi"}), false),
+            (json!({"sizeLimit": "0"}), true),
+            (json!({"sizeLimit": "1Mi", "medium": "Memory"}), true),
+        ] {
+            let volume = json!({"name": "v", "emptyDir": source});
+            assert_eq!(refused(&volume, &mount, &json!({})).is_empty(), ok, "{source}");
+        }
+        for (mode, ok) in [("Enabled", false), ("IfPossible", true), ("Disabled", true)] {
+            let mount = json!({"name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": mode});
+            assert_eq!(refused(&volume, &mount, &json!({})).is_empty(), ok, "{mode}");
+        }
+    }
 }

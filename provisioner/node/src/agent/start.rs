@@ -255,7 +255,8 @@ impl Start<'_> {
             };
             let target = PathBuf::from(&mount.mount_path);
             mounts.retain(|other: &Mount| other.target != target);
-            mounts.push(Mount { source, target, read_only: mount.read_only == Some(true) });
+            let read_only = mount.read_only == Some(true) || plugin.is_read_only();
+            mounts.push(Mount { source, target, read_only });
         }
         mounts.sort_by(|one, other| one.target.cmp(&other.target));
         Ok(mounts)

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::payload::{File, Payload};
 
@@ -16,7 +16,7 @@ const NEXT: &str = "..data_tmp";
 
 /// Writes `payload` into `folder` unless exactly that is there already; whether it wrote.
 pub fn write(folder: &Path, payload: &Payload, group: Option<u32>) -> io::Result<bool> {
-    let old = fs::read_link(folder.join(DATA)).ok();
+    let old = version_in_use(folder)?;
     if let Some(old) = &old
         && same(&folder.join(old), payload)?
     {
@@ -38,6 +38,24 @@ pub fn write(folder: &Path, payload: &Payload, group: Option<u32>) -> io::Result
         fs::remove_dir_all(folder.join(old))?;
     }
     Ok(true)
+}
+
+/// The folder that `..data` leads to, if it is one that [`write`] may have made.
+///
+/// A container that may write here can make the link lead anywhere; the agent must not follow it out of the volume.
+fn version_in_use(folder: &Path) -> io::Result<Option<PathBuf>> {
+    let target = match fs::read_link(folder.join(DATA)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut parts = target.components();
+    let only = match (parts.next(), parts.next()) {
+        (Some(Component::Normal(name)), None) => name.to_str(),
+        _ => None,
+    };
+    let own = only.is_some_and(|name| name.starts_with("..") && ![DATA, NEXT].contains(&name));
+    let own = own && fs::symlink_metadata(folder.join(&target)).is_ok_and(|found| found.is_dir());
+    Ok(own.then_some(target))
 }
 
 /// `..2026_01_02_03_04_05.6`: unlike any folder that is there. The number counts up, so that no clock is needed.
@@ -120,7 +138,7 @@ fn same(version: &Path, payload: &Payload) -> io::Result<bool> {
     Ok(true)
 }
 
-fn walk(root: &Path, folder: &Path, out: &mut BTreeSet<std::path::PathBuf>) -> io::Result<()> {
+fn walk(root: &Path, folder: &Path, out: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -156,5 +174,28 @@ mod tests {
         assert!(!at("deep").exists() && !at(&first.to_string_lossy()).exists());
         assert!(write(folder.path(), &payload(&[]), None).expect("written"));
         assert!(!at("a").exists() && at(DATA).exists());
+    }
+
+    #[test]
+    fn follows_no_link_that_a_container_made() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (volume, host) = (place.path().join("volume"), place.path().join("host"));
+        let kept = host.join("kept");
+        for target in [host.clone(), "../host".into(), "..out".into(), DATA.into(), ".".into()] {
+            fs::create_dir_all(&volume).expect("made");
+            fs::create_dir_all(&host).expect("made");
+            fs::write(&kept, "1").expect("written");
+            write(&volume, &payload(&[("a", "1")]), None).expect("written");
+            symlink(&host, volume.join("..out")).expect("linked");
+            fs::remove_file(volume.join(DATA)).expect("removed");
+            symlink(&target, volume.join(DATA)).expect("linked");
+            for text in ["2", "3"] {
+                assert!(write(&volume, &payload(&[("a", text)]), None).expect("written"), "{target:?}");
+                assert_eq!(fs::read_to_string(volume.join("a")).expect("there"), text, "{target:?}");
+            }
+            assert_eq!(fs::read_to_string(&kept).expect("still there"), "1", "{target:?}");
+            assert_eq!(fs::read_dir(&host).expect("there").count(), 1, "{target:?}");
+            fs::remove_dir_all(&volume).expect("removed");
+        }
     }
 }

@@ -128,6 +128,12 @@ impl Plugin {
     pub fn in_memory(self) -> bool {
         matches!(self, Self::Secret | Self::Projected | Self::DownwardApi)
     }
+
+    /// Whether the agent writes its files, so that no container may change them.
+    #[must_use]
+    pub fn is_read_only(self) -> bool {
+        matches!(self, Self::ConfigMap | Self::Secret | Self::DownwardApi | Self::Projected)
+    }
 }
 
 /// An empty folder's medium and size.
@@ -171,9 +177,9 @@ impl Prepared {
             Content::Files { payload, memory } => {
                 std::fs::create_dir_all(path).map_err(text("make"))?;
                 if *memory {
-                    mounts::tmpfs(path, None, 0o1777).map_err(text("mount tmpfs on"))?;
+                    mounts::tmpfs(path, None, 0o755).map_err(text("mount tmpfs on"))?;
                 }
-                std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).map_err(text("open"))?;
+                std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).map_err(text("open"))?;
                 atomic::write(path, payload, self.group).map_err(text("write"))?;
                 own(path, self.group, false).map_err(text("give"))
             }
@@ -188,4 +194,30 @@ fn own(path: &Path, group: Option<u32>, writable: bool) -> io::Result<()> {
     let mode = std::fs::metadata(path)?.permissions().mode();
     let bits = if writable { 0o2770 } else { 0o2550 };
     std::fs::set_permissions(path, PermissionsExt::from_mode((mode & 0o7777) | bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_agent_writes_into_volumes_of_files() {
+        let all = [
+            (Plugin::EmptyDir, false),
+            (Plugin::ConfigMap, true),
+            (Plugin::Secret, true),
+            (Plugin::DownwardApi, true),
+            (Plugin::Projected, true),
+            (Plugin::HostPath, false),
+        ];
+        for (plugin, read_only) in all {
+            assert_eq!(plugin.is_read_only(), read_only, "{plugin:?}");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("volume");
+        let content = Content::Files { payload: Payload::default(), memory: false };
+        Prepared { name: "files".into(), content, group: None }.set_up(&path).expect("made");
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
+    }
 }
