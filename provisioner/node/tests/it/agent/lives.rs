@@ -351,13 +351,12 @@ mod contract {
         }
 
         fn args(&self, program: Program) -> Vec<String> {
-            let words = match program {
+            match program {
                 Program::UntilStopped => vec!["simulate".to_owned()],
                 Program::Stubborn => vec!["simulate".to_owned(), "stubborn".to_owned()],
                 Program::Exit(code) => vec!["simulate".to_owned(), format!("exit={code}"), "after=1".to_owned()],
                 Program::Missing => vec!["simulate".to_owned(), "missing".to_owned()],
-            };
-            words
+            }
         }
 
         fn folder(&self) -> &Path {
