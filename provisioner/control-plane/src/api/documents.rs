@@ -65,6 +65,7 @@ struct Check {
 
 const CHECKS: &[Check] = &[
     Check { name: "ping", readiness: false, passes: |_| true },
+    Check { name: "store", readiness: false, passes: |core| core.store.failure().is_none() },
     Check { name: "bootstrap", readiness: true, passes: Core::is_bootstrapped },
     Check { name: "shutdown", readiness: true, passes: |core| !core.is_stopping() },
 ];

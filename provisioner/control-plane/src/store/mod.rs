@@ -133,6 +133,12 @@ impl Store {
         result.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
+    /// Why the store takes no writes any more, if that is so.
+    #[must_use]
+    pub fn failure(&self) -> Option<CommitError> {
+        self.shared.failure()
+    }
+
     /// Writes what is waiting, then closes the file. Every commit after this is refused.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();

@@ -11,7 +11,7 @@ use crate::api::core::Core;
 use crate::api::errors;
 use crate::api::query::ListOptions;
 use crate::api::target::{Selector, Target};
-use crate::store::{Change, Moved, Prefix, ReadError, Stored};
+use crate::store::{Change, CommitError, Moved, Prefix, ReadError, Stored};
 
 /// Changes read from the store at once.
 const BATCH: usize = 256;
@@ -147,7 +147,9 @@ impl Watcher {
         let due = tokio::select! {
             biased;
             moved = self.moved.beyond(seen) => {
-                self.over |= moved.is_err();
+                if moved.is_err() {
+                    self.end_with_the_store();
+                }
                 false
             }
             () = self.core.stopping() => {
@@ -166,6 +168,17 @@ impl Watcher {
         if self.bookmarks && long && self.cursor <= self.core.store.head() {
             self.next_bookmark = after(now, BOOKMARK_SECONDS);
             self.ready.push_back(Told::Bookmark { revision: self.cursor, initial: false });
+        }
+    }
+}
+
+impl Watcher {
+    /// The store tells nothing more: tidily when it was closed, else with what broke it.
+    fn end_with_the_store(&mut self) {
+        self.over = true;
+        match self.core.store.failure() {
+            None | Some(CommitError::Closed) => {}
+            Some(error) => self.ready.push_back(Told::Failed(errors::uncommitted(&error))),
         }
     }
 }
