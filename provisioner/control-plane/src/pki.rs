@@ -216,7 +216,9 @@ impl Pki {
         wanted.sort();
         let mut has = alternative_names(&certificate);
         has.sort();
+        // Authorities have one name; the key tells an old one from this one.
         Ok(certificate.issuer() == authority.subject()
+            && certificate.verify_signature(Some(authority.public_key())).is_ok()
             && certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
             && certificate.validity().not_after.timestamp() > soon.as_second()
             && has == wanted)
@@ -375,6 +377,21 @@ mod tests {
         assert_eq!(first.authority, other.authority);
         assert_ne!(first.serving.certificate, other.serving.certificate);
         assert!(other.tls().is_ok());
+    }
+
+    #[test]
+    fn renews_what_another_authority_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path(), &["localhost"]).unwrap();
+        for name in ["ca.key", "ca.crt"] {
+            fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        let other = open(dir.path(), &["localhost"]).unwrap();
+        assert_ne!(first.authority, other.authority);
+        assert_ne!(first.serving.certificate, other.serving.certificate);
+        assert_ne!(first.admin.certificate, other.admin.certificate);
+        let again = open(dir.path(), &["localhost"]).unwrap();
+        assert_eq!(again.serving.certificate, other.serving.certificate);
     }
 
     #[test]
