@@ -20,10 +20,18 @@ pub(crate) struct Lifecycle {
     pub(crate) mark: Option<fn(&mut Object)>,
     /// Whether the answer to a deletion is the object.
     pub(crate) returns_object: bool,
+    /// Whether dependents are left alone unless the client or the object says otherwise.
+    orphans: bool,
 }
 
-const PLAIN: Lifecycle =
-    Lifecycle { resource: ("", ""), grace: |_, _| None, held: |_| false, mark: None, returns_object: false };
+const PLAIN: Lifecycle = Lifecycle {
+    resource: ("", ""),
+    grace: |_, _| None,
+    held: |_| false,
+    mark: None,
+    returns_object: false,
+    orphans: false,
+};
 
 /// The kinds whose end differs from that of most.
 const LIFECYCLES: &[Lifecycle] = &[
@@ -32,9 +40,11 @@ const LIFECYCLES: &[Lifecycle] = &[
     Lifecycle { resource: ("", "persistentvolumes"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("", "persistentvolumeclaims"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("", "podtemplates"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("", "replicationcontrollers"), orphans: true, ..PLAIN },
     Lifecycle { resource: ("", "resourcequotas"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("", "services"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("", "serviceaccounts"), returns_object: true, ..PLAIN },
+    Lifecycle { resource: ("batch", "jobs"), orphans: true, ..PLAIN },
     Lifecycle { resource: ("storage.k8s.io", "csidrivers"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("storage.k8s.io", "csinodes"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("storage.k8s.io", "storageclasses"), returns_object: true, ..PLAIN },
@@ -106,7 +116,7 @@ pub(crate) fn step(kind: &Kind, object: &Object, options: &DeleteOptions, now: T
             Some(seconds)
         }
     };
-    let finalizers = dependents_finalizers(object, options.propagation);
+    let finalizers = dependents_finalizers(lifecycle, object, options.propagation);
     write::set_finalizers(&mut new, &finalizers);
     let held = !finalizers.is_empty() || (lifecycle.held)(object);
     match (grace, held) {
@@ -180,11 +190,11 @@ const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
 /// The object's finalizers with those that say what becomes of its dependents.
-fn dependents_finalizers(object: &Object, asked: Option<Propagation>) -> Vec<String> {
+fn dependents_finalizers(lifecycle: &Lifecycle, object: &Object, asked: Option<Propagation>) -> Vec<String> {
     let has = |name: &str| object.finalizers().any(|one| one == name);
-    let propagation = asked.or_else(|| {
-        let first = object.finalizers().find(|one| [ORPHAN, FOREGROUND].contains(one))?;
-        Some(if first == ORPHAN { Propagation::Orphan } else { Propagation::Foreground })
+    let propagation = asked.or_else(|| match object.finalizers().find(|one| [ORPHAN, FOREGROUND].contains(one)) {
+        Some(first) => Some(if first == ORPHAN { Propagation::Orphan } else { Propagation::Foreground }),
+        None => lifecycle.orphans.then_some(Propagation::Orphan),
     });
     let wanted = match propagation {
         Some(Propagation::Orphan) => Some(ORPHAN),
@@ -255,7 +265,12 @@ mod tests {
             (Some(Propagation::Foreground), vec!["a/b", "foregroundDeletion"]),
             (Some(Propagation::Orphan), vec!["a/b", "orphan"]),
         ] {
-            assert_eq!(dependents_finalizers(&object, asked), want);
+            assert_eq!(dependents_finalizers(&PLAIN, &object, asked), want);
         }
+        let bare = pod(json!({"metadata": {"name": "a"}}));
+        let orphaning = Lifecycle { orphans: true, ..PLAIN };
+        assert_eq!(dependents_finalizers(&orphaning, &bare, None), [ORPHAN]);
+        assert!(dependents_finalizers(&orphaning, &bare, Some(Propagation::Background)).is_empty());
+        assert!(dependents_finalizers(&PLAIN, &bare, None).is_empty());
     }
 }
