@@ -15,8 +15,9 @@ use super::subresource;
 use super::target::Target;
 use super::tokens::{Bound, Grant};
 use super::user::User;
-use super::verbs::delete::delete;
+use super::verbs::delete::{delete, meets};
 use super::write::{self, Proposal};
+use crate::client::Preconditions;
 
 /// One of these parts.
 pub(crate) struct Action {
@@ -152,14 +153,18 @@ async fn evict(call: Call<'_>) -> Result<Value, Status> {
     let mut deletion = Deletion::read(&super::query::Query::default(), Some(&options))?;
     deletion.dry_run |= call.options.dry_run;
     if !deletion.dry_run {
-        mark_evicted(&call).await?;
+        let marked = mark_evicted(&call, &deletion.options.preconditions).await?;
+        // The mark itself must not break what the client asked of the state before it.
+        if let Some(version) = &mut deletion.options.preconditions.resource_version {
+            *version = marked;
+        }
     }
     delete(call.core, call.user, call.target, &deletion).await?;
     Ok(errors::success(Some(201), None))
 }
 
-/// Says in the pod's status why it goes.
-async fn mark_evicted(call: &Call<'_>) -> Result<(), Status> {
+/// Says in the pod's status why it goes, if it is the pod that is meant; the answer is its resourceVersion then.
+async fn mark_evicted(call: &Call<'_>, preconditions: &Preconditions) -> Result<String, Status> {
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting", "lastProbeTime": null,
@@ -167,12 +172,14 @@ async fn mark_evicted(call: &Call<'_>) -> Result<(), Status> {
     });
     let door = Write::Other(Subresource::Eviction);
     let marked = write::modify(call.core, call.user, call.target, door, call.options, |old| {
+        meets(&call.target.kind, &old.object, preconditions)?;
         let mut pod = Object::clone(&old.object);
         pod.remove(&["metadata", "resourceVersion"]);
         set_condition(&mut pod, condition.clone());
         Ok(Proposal { object: pod, warnings: Vec::new() })
     });
-    marked.await.map(|_| ())
+    let marked = marked.await?;
+    Ok(marked.outcome.object().text(&["metadata", "resourceVersion"]).unwrap_or_default().to_owned())
 }
 
 /// Seconds that a token lives: at least, when nothing is said, at most.
@@ -196,6 +203,9 @@ async fn grant_token(call: Call<'_>) -> Result<Value, Status> {
         .collect();
     if audiences.is_empty() {
         audiences.push(core.tokens.audience().to_owned());
+    }
+    if let Some(node) = call.user.node_name() {
+        bound_to_pod_of(node, &call)?;
     }
     let bound = binding_of(core, target, &call.body, &account.object)?;
     let now = core.world.clock.now();
@@ -234,6 +244,23 @@ fn life_error(seconds: i64) -> Option<FieldError> {
         return None;
     };
     Some(FieldError::invalid("spec.expirationSeconds", &seconds.into(), detail))
+}
+
+/// Agents get tokens for the pods on their node alone.
+fn bound_to_pod_of(node: &str, call: &Call<'_>) -> Result<(), Status> {
+    let text = |field: &str| call.body.text(&["spec", "boundObjectRef", field]).unwrap_or_default();
+    let refuse = |why: &str| Err(errors::forbidden(&call.target.kind.resource, &call.target.key.name, why));
+    if text("kind") != "Pod" || text("name").is_empty() {
+        return refuse("node requested token not bound to a pod");
+    }
+    if text("uid").is_empty() {
+        return refuse("node requested token bound to a pod without a uid");
+    }
+    let pod = find(call.core, "pods", &call.target.key.namespace, text("name"))?;
+    if pod.text(&["spec", "nodeName"]) != Some(node) {
+        return refuse("node requested token bound to a pod scheduled on a different node");
+    }
+    Ok(())
 }
 
 /// What the token is bound to beside the account; a pod's token also names the pod's node.

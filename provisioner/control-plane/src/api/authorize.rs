@@ -1,5 +1,6 @@
 //! Who may do what: an ordered table of rules, of which one has to allow it.
 
+use kprov_schema::selector::Fields;
 use kprov_schema::{Key, Kind, Resource, Status, Subresource};
 
 use super::core::Core;
@@ -19,9 +20,9 @@ pub(crate) struct Attributes {
     pub(crate) place: Place,
     /// The path.
     pub(crate) path: String,
-    /// The one name that a field selector of a list or watch allows.
+    /// The one name that a field selector of a collection allows.
     pub(crate) only_name: Option<String>,
-    /// The one node that a field selector of a list or watch allows.
+    /// The one node that a field selector of a collection allows.
     pub(crate) only_node: Option<String>,
 }
 
@@ -45,16 +46,16 @@ impl Attributes {
         Self { verb, path: path.to_owned(), ..Self::default() }
     }
 
-    /// Notes what a field selector narrows a list or watch to.
+    /// Notes what a field selector narrows a list, watch or deletion of a collection to.
+    ///
+    /// Where the path names an object the selector does not count, neither does one that can't be read.
     pub(crate) fn select(&mut self, fields: &str) {
-        let only = |field: &str| {
-            fields.split(',').find_map(|term| {
-                let (key, value) = term.split_once('=')?;
-                (key == field).then(|| value.trim_start_matches('=').to_owned())
-            })
-        };
-        self.only_name = only("metadata.name");
-        self.only_node = only("spec.nodeName");
+        if !matches!(self.verb, "list" | "watch" | "deletecollection") || !self.place.name.is_empty() {
+            return;
+        }
+        let Ok(fields) = Fields::parse(fields) else { return };
+        self.only_name = fields.exact("metadata.name").map(str::to_owned);
+        self.only_node = fields.exact("spec.nodeName").map(str::to_owned);
     }
 
     fn is_resource(&self) -> bool {
@@ -194,10 +195,9 @@ fn reads_one(wanted: &Attributes) -> bool {
 }
 
 fn own_node(node: &str, wanted: &Attributes) -> bool {
-    let named = wanted.place.name == node || wanted.only_name.as_deref() == Some(node);
     match wanted.verb {
         "get" | "list" | "watch" => true,
-        "update" | "patch" => named,
+        "update" | "patch" => wanted.place.name == node,
         _ => false,
     }
 }
@@ -278,4 +278,52 @@ fn refers(pod: &kprov_schema::Object, ways: &[(&str, &str)], name: &str) -> bool
         }
     }
     pod.at(&["spec"]).is_some_and(|spec| within(spec, ways, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a field selector narrows a verb on a named or unnamed object to: a name, a node.
+    fn only(verb: &'static str, name: &str, fields: &str) -> (Option<String>, Option<String>) {
+        let place = Place { plural: "pods".to_owned(), name: name.to_owned(), ..Place::default() };
+        let mut wanted = Attributes { verb, place, ..Attributes::default() };
+        wanted.select(fields);
+        (wanted.only_name, wanted.only_node)
+    }
+
+    #[test]
+    fn a_field_selector_narrows_as_it_is_matched() {
+        let some = |text: &str| Some(text.to_owned());
+        for (verb, name, fields, want) in [
+            ("list", "", "metadata.name=a,spec.nodeName==n", (some("a"), some("n"))),
+            ("watch", "", "spec.nodeName=n", (None, some("n"))),
+            ("deletecollection", "", "metadata.name=a", (some("a"), None)),
+            ("list", "", r"type!=x\,metadata.name=mine", (None, None)),
+            ("list", "", r"status.phase!=x\,spec.nodeName=n", (None, None)),
+            ("list", "", r"metadata.name=a\,b", (some("a,b"), None)),
+            ("list", "", "metadata.name!=a", (None, None)),
+            ("list", "", "metadata.name=a,nonsense", (None, None)),
+            ("watch", "a", "spec.nodeName=n", (None, None)),
+            ("get", "a", "metadata.name=b", (None, None)),
+            ("patch", "a", "metadata.name=b", (None, None)),
+        ] {
+            assert_eq!(only(verb, name, fields), want, "{verb} {name} {fields}");
+        }
+    }
+
+    #[test]
+    fn a_node_writes_its_own_node_alone() {
+        for (verb, name, want) in [
+            ("update", "n", true),
+            ("patch", "n", true),
+            ("update", "m", false),
+            ("delete", "n", false),
+            ("get", "m", true),
+        ] {
+            let place = Place { plural: "nodes".to_owned(), name: name.to_owned(), ..Place::default() };
+            let wanted = Attributes { verb, place, only_name: Some("n".to_owned()), ..Attributes::default() };
+            assert_eq!(own_node("n", &wanted), want, "{verb} {name}");
+        }
+    }
 }

@@ -205,14 +205,11 @@ async fn node_agents_touch_what_is_theirs_alone() {
         make(&admin, "pods", pod).await;
     }
     let node = server.client(User::node("n"));
-    let forbidden = |result: Result<Arc<Object>, kprov_schema::Status>| {
-        result.is_err_and(|status| status.reason() == Reason::Forbidden)
-    };
     node.get(&core("pods"), &in_default("mine")).await.unwrap();
     node.get(&core("secrets"), &in_default("used")).await.unwrap();
-    assert!(forbidden(node.get(&core("pods"), &in_default("other")).await));
-    assert!(forbidden(node.get(&core("secrets"), &in_default("foreign")).await));
-    assert!(forbidden(node.create(&core("configmaps"), &in_default(""), None, config_map("x")).await));
+    assert!(is_forbidden(node.get(&core("pods"), &in_default("other")).await));
+    assert!(is_forbidden(node.get(&core("secrets"), &in_default("foreign")).await));
+    assert!(is_forbidden(node.create(&core("configmaps"), &in_default(""), None, config_map("x")).await));
     assert!(node.list(&core("pods"), &Selection::default()).await.is_err());
     let own = Selection { fields: "spec.nodeName=n".to_owned(), ..Selection::default() };
     assert_eq!(node.list(&core("pods"), &own).await.unwrap().items.len(), 1);
@@ -307,5 +304,134 @@ async fn watches_end_when_the_server_stops() {
     server.shutdown().await;
     while let Some(event) = events.next().await {
         event.unwrap();
+    }
+}
+
+fn is_forbidden(result: Result<Arc<Object>, kprov_schema::Status>) -> bool {
+    result.is_err_and(|status| status.reason() == Reason::Forbidden)
+}
+
+#[tokio::test]
+async fn a_selector_that_only_looks_narrow_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    for secret in ["mine", "foreign"] {
+        make(&admin, "secrets", json!({"metadata": {"name": secret}})).await;
+    }
+    let spec = json!({
+        "nodeName": "n", "containers": [{"name": "c", "image": "i"}],
+        "volumes": [{"name": "v", "secret": {"secretName": "mine"}}],
+    });
+    make(&admin, "pods", json!({"metadata": {"name": "p"}, "spec": spec})).await;
+    let agent = User::node("n");
+    for (path, code) in [
+        ("secrets?fieldSelector=metadata.name=mine", 200),
+        ("secrets?fieldSelector=type!=x%5C,metadata.name=mine", 403),
+        ("pods?fieldSelector=spec.nodeName=n", 200),
+        ("pods?fieldSelector=status.phase!=x%5C,spec.nodeName=n", 403),
+    ] {
+        let answer =
+            ask(&server, "GET", &format!("/api/v1/namespaces/default/{path}"), Some(&agent), Value::Null).await;
+        assert_eq!(answer.status().as_u16(), code, "{path}");
+    }
+    let watched = "/api/v1/watch/namespaces/default/pods/other?fieldSelector=spec.nodeName=n&timeoutSeconds=1";
+    assert_eq!(ask(&server, "GET", watched, Some(&agent), Value::Null).await.status().as_u16(), 403);
+}
+
+#[tokio::test]
+async fn node_agents_write_their_own_node_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let (admin, agent) = (server.client(User::admin()), server.client(User::node("n")));
+    let leases = Resource { group: "coordination.k8s.io".into(), version: "v1".into(), plural: "leases".into() };
+    for (resource, namespace) in [(core("nodes"), ""), (leases, "kube-node-lease")] {
+        let create = |name: &str| {
+            let (agent, resource, name) = (agent.clone(), resource.clone(), name.to_owned());
+            async move { agent.create(&resource, &Key::new(namespace, ""), None, config_map(&name)).await }
+        };
+        assert!(is_forbidden(create("m").await), "{resource}");
+        create("n").await.unwrap();
+    }
+    admin.create(&core("nodes"), &Key::new("", ""), None, config_map("m")).await.unwrap();
+    let patch = Request::builder()
+        .method("PATCH")
+        .uri("/api/v1/nodes/m?fieldSelector=metadata.name=n")
+        .header("Content-Type", "application/merge-patch+json")
+        .body(Full::new(Bytes::from(r#"{"metadata":{"labels":{"a":"b"}}}"#)))
+        .unwrap();
+    assert_eq!(server.handle(patch, Some(&User::node("n"))).await.status().as_u16(), 403);
+}
+
+#[tokio::test]
+async fn node_agents_get_tokens_for_their_pods_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    let mut uids = Vec::new();
+    for (name, node) in [("mine", "n"), ("other", "m")] {
+        let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}]});
+        uids.push(make(&admin, "pods", json!({"metadata": {"name": name}, "spec": spec})).await.uid().0);
+    }
+    let agent = server.client(User::node("n"));
+    let account = in_default("default");
+    let ask = async |bound: Value| {
+        let request = object(json!({"spec": {"boundObjectRef": bound}}));
+        agent.create(&core("serviceaccounts"), &account, Some(Subresource::Token), request).await
+    };
+    let of = |name: &str, uid: &str| json!({"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid});
+    ask(of("mine", &uids[0])).await.unwrap();
+    for bound in [Value::Null, of("mine", ""), of("other", &uids[1]), json!({"kind": "Node", "name": "n"})] {
+        assert!(is_forbidden(ask(bound.clone()).await), "{bound}");
+    }
+}
+
+#[tokio::test]
+async fn an_eviction_that_is_refused_leaves_no_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    let spec = json!({"nodeName": "n", "containers": [{"name": "c", "image": "i"}]});
+    let pod = make(&admin, "pods", json!({"metadata": {"name": "p"}, "spec": spec})).await;
+    let evict = async |preconditions: Value| {
+        let eviction = object(json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": preconditions}}));
+        admin.create(&core("pods"), &pod.key(), Some(Subresource::Eviction), eviction).await
+    };
+    for wrong in [json!({"uid": "another"}), json!({"resourceVersion": "1"})] {
+        assert!(evict(wrong).await.unwrap_err().is_conflict());
+        assert_eq!(admin.get(&core("pods"), &pod.key()).await.unwrap().revision(), pod.revision());
+    }
+    evict(json!({"resourceVersion": pod.revision().unwrap().to_string()})).await.unwrap();
+    let ending = admin.get(&core("pods"), &pod.key()).await.unwrap();
+    assert!(ending.is_deleting());
+    let conditions = ending.at(&["status", "conditions"]).and_then(Value::as_array).unwrap();
+    assert!(conditions.iter().any(|one| one["type"] == "DisruptionTarget"));
+}
+
+#[tokio::test]
+async fn a_broken_store_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    // The store's writer dies with the runtime that it runs on.
+    let apart = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let world = real::world(folder.path());
+    let store = {
+        let _inside = apart.enter();
+        Store::open(&world, "state").unwrap()
+    };
+    let config = Config { listen: Vec::new(), ..Config::default() };
+    let pki = Arc::new(Pki::open_or_create(&folder.path().join("pki"), &config.names(), &world).unwrap());
+    let server = Server::start(config, world, store.clone(), pki).await.unwrap();
+    let probes = ["/livez", "/readyz", "/livez/store"];
+    for path in probes {
+        assert_eq!(ask(&server, "GET", path, None, Value::Null).await.status().as_u16(), 200, "{path}");
+    }
+    let client = server.client(User::admin());
+    let mut events = client.watch(&core("configmaps"), &Selection::default(), store.head()).await.unwrap();
+    apart.shutdown_background();
+    let told = events.next().await.expect("the watch tells why it ends");
+    assert_eq!(told.unwrap_err().code, 503);
+    assert!(events.next().await.is_none());
+    for path in probes {
+        assert_eq!(ask(&server, "GET", path, None, Value::Null).await.status().as_u16(), 500, "{path}");
     }
 }

@@ -21,7 +21,6 @@ pub(crate) struct Intent<'a> {
     /// The server.
     pub(crate) core: &'a Core,
     /// Who asks.
-    #[allow(dead_code, reason = "steps that look at the user come with their issues")]
     pub(crate) user: &'a User,
     /// The object.
     pub(crate) target: &'a Target,
@@ -64,6 +63,8 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "NamespaceLifecycle", resource: None, run: namespace::exists },
     Step { name: "ServiceAccount", resource: Some(("", "pods")), run: service_account::admit },
+    Step { name: "NodeRestriction", resource: Some(("", "nodes")), run: node::own_node },
+    Step { name: "NodeRestriction", resource: Some(("coordination.k8s.io", "leases")), run: node::own_lease },
     Step { name: "TaintNodesByCondition", resource: Some(("", "nodes")), run: node::taint },
     Step { name: "Priority", resource: Some(("", "pods")), run: pod::priority },
     Step { name: "DefaultTolerationSeconds", resource: Some(("", "pods")), run: pod::tolerations },
