@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod difference;
 pub mod https;
 pub mod images;
 pub mod remains;

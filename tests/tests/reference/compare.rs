@@ -1,5 +1,6 @@
 //! How far two answers agree.
 
+use kprov_tests::difference::first;
 use serde_json::Value;
 
 /// How far an answer agrees with the recorded one.
@@ -99,28 +100,5 @@ fn ordered(value: &Value) -> Value {
             .collect(),
         Value::Array(list) => list.iter().map(ordered).collect(),
         other => other.clone(),
-    }
-}
-
-/// The first place where two values differ.
-fn first(a: &Value, b: &Value, at: &str) -> String {
-    match (a, b) {
-        (Value::Object(x), Value::Object(y)) => {
-            for key in x.keys().chain(y.keys()) {
-                let place = format!("{at}.{key}");
-                match (x.get(key), y.get(key)) {
-                    (Some(x), None) => return format!("{place} missing, want {x}"),
-                    (None, Some(y)) => return format!("{place} is {y}, want nothing"),
-                    (Some(x), Some(y)) if x != y => return first(x, y, &place),
-                    _ => {}
-                }
-            }
-            String::new()
-        }
-        (Value::Array(x), Value::Array(y)) => match x.iter().zip(y).position(|(x, y)| x != y) {
-            Some(index) => first(&x[index], &y[index], &format!("{at}[{index}]")),
-            None => format!("{at} has {} items, want {}", y.len(), x.len()),
-        },
-        _ => format!("{at} is {b}, want {a}"),
     }
 }
