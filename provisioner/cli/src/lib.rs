@@ -42,7 +42,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         return serve::run(options);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match args.command {
             Command::Up(options) => cmd::up::run(options).await,
             Command::Down(options) => cmd::down::run(options).await,
@@ -54,5 +54,8 @@ fn run(args: Args) -> anyhow::Result<()> {
             Command::EchoServer(options) => cmd::echo::run(options).await,
             Command::Serve(_) => unreachable!("serve makes a runtime of its own"),
         }
-    })
+    });
+    // A thread that waits for a server's lock must not keep the process alive.
+    runtime.shutdown_background();
+    done
 }

@@ -21,6 +21,8 @@ use crate::kubeconfig;
 
 /// Time that a server and its nodes get to become ready.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Time that an ending server gets to write why.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(super) async fn perform(step: &Step, report: &dyn Report) -> anyhow::Result<()> {
     report.says(&step.to_string());
@@ -60,8 +62,10 @@ async fn await_server(name: &Name) -> anyhow::Result<()> {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(_)) => {
             // Its last words are the reason.
-            timeout(PATIENCE, process::ended(&folder)).await.context("the server does not end")??;
-            "ended before it was ready".to_owned()
+            match timeout(LAST_WORDS, process::ended(&folder)).await {
+                Ok(ended) => ended.map(|()| "ended before it was ready".to_owned())?,
+                Err(_) => "is being started by another command: try again".to_owned(),
+            }
         }
         Err(_) => format!("is not ready after {} seconds", PATIENCE.as_secs()),
     };
