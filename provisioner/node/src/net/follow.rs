@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kprov_control_plane::client::Client;
 use kprov_control_plane::informer::{Cache, Caches, Informers, Unreadable};
-use kprov_control_plane::world::World;
+use kprov_control_plane::world::{Clock, World};
 use kprov_schema::{Resource, Typed};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -61,7 +61,7 @@ pub fn start(client: &Client, world: &World, networks: Vec<(String, Followed)>) 
     for (name, network) in networks {
         match network {
             Followed::Linux(network) => {
-                let (follower, wake) = Follower::new(name, network, informers.caches());
+                let (follower, wake) = Follower::new(name, network, informers.caches(), world.clock.clone());
                 tasks.spawn(follower.run(world.clone(), wake));
             }
             // A simulated cluster may have thousands of nodes: each is told of its range and wakes for nothing else.
@@ -80,6 +80,7 @@ struct Follower {
     network: LinuxNetwork,
     caches: Arc<Caches>,
     zone: watch::Sender<Arc<Zone>>,
+    clock: Arc<dyn Clock>,
     /// The name server, once the node has an address for it.
     names: Option<JoinSet<()>>,
     rules: Table,
@@ -87,7 +88,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(name: String, network: LinuxNetwork, caches: Arc<Caches>) -> (Self, Arc<Notify>) {
+    fn new(name: String, network: LinuxNetwork, caches: Arc<Caches>, clock: Arc<dyn Clock>) -> (Self, Arc<Notify>) {
         let wake = Arc::new(Notify::new());
         for cache in caches.values() {
             let wake = Arc::clone(&wake);
@@ -98,6 +99,7 @@ impl Follower {
             network,
             caches,
             zone: watch::Sender::new(Arc::default()),
+            clock,
             names: None,
             rules: Table::default(),
             peers: BTreeMap::new(),
@@ -168,9 +170,9 @@ impl Follower {
         })
         .await?;
         let mut names = JoinSet::new();
-        let (zone, node) = (self.zone.subscribe(), self.name.clone());
+        let (zone, node, clock) = (self.zone.subscribe(), self.name.clone(), self.clock.clone());
         names.spawn(async move {
-            if let Err(error) = sockets.serve(zone).await {
+            if let Err(error) = sockets.serve(zone, clock).await {
                 tracing::error!(node, %error, "the name server ended");
             }
         });
