@@ -12,7 +12,7 @@ use kprov_schema::{Key, Object, Resource, Status, Subresource, Uid};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::decide::{self, PodAction, PodEvent};
 use super::events::About;
@@ -23,7 +23,7 @@ use super::start::{Start, StartFailure};
 use super::view::View;
 use super::{Context, blocking, chain, last_words, patch};
 use crate::net::Attachment;
-use crate::runtime::{ContainerState, Inventory, SandboxSpec};
+use crate::runtime::{ContainerState, Inventory, RuntimeError, SandboxSpec};
 use crate::volumes::payload::{self, Material, TokenSpec};
 use crate::volumes::{Content, Plugin, PodFolder, Prepared, VolumeError, host_path, mounts};
 
@@ -71,7 +71,10 @@ pub struct PodTask {
     /// Containers that were started and never yet shown as running: one that ends at once is shown so once.
     unshown: BTreeSet<String>,
     tokens: BTreeMap<TokenSpec, Token>,
-    stops: JoinSet<()>,
+    /// Stops under way, by the id of their container.
+    stops: JoinSet<(String, Result<(), RuntimeError>)>,
+    /// Containers that could not be stopped the last time.
+    unstopped: BTreeMap<String, Failure>,
 }
 
 /// What a round led to.
@@ -109,6 +112,7 @@ impl PodTask {
             unshown: BTreeSet::new(),
             tokens: BTreeMap::new(),
             stops: JoinSet::new(),
+            unstopped: BTreeMap::new(),
         };
         Ok((task, Handle { news: sender, wake }))
     }
@@ -186,7 +190,7 @@ impl PodTask {
             },
             () = self.wake.notified() => {}
             () = self.changed.notified() => self.refresh(),
-            Some(_) = self.stops.join_next() => {}
+            Some(ended) = self.stops.join_next() => self.stopped(ended),
             () = sleep => self.renew(),
         }
     }
@@ -360,7 +364,9 @@ impl PodTask {
                     continue;
                 }
                 PodAction::Kill { id, container, deadline, why, restart } => {
-                    self.kill(id, &container, deadline, why, restart);
+                    if let Err(retry_at) = self.kill(id, &container, deadline, why, restart) {
+                        round.recheck(retry_at);
+                    }
                     continue;
                 }
                 PodAction::SetUpVolumes => self.set_up_volumes().await,
@@ -378,9 +384,22 @@ impl PodTask {
         }
     }
 
-    fn kill(&mut self, id: String, container: &str, deadline: Timestamp, why: String, restart: bool) {
+    /// Begins to stop a container. Errors: it could not be stopped a moment ago; when to try again.
+    fn kill(
+        &mut self,
+        id: String,
+        container: &str,
+        deadline: Timestamp,
+        why: String,
+        restart: bool,
+    ) -> Result<(), Timestamp> {
+        let failure = self.unstopped.get(&id);
+        if let Some(failure) = failure.filter(|failure| failure.retry_at > self.now()) {
+            return Err(failure.retry_at);
+        }
+        let is_first = failure.is_none();
         let grace = Duration::try_from(deadline.duration_since(self.now())).unwrap_or(Duration::ZERO);
-        if self.memory.stopping.insert(id.clone(), deadline).is_none() {
+        if self.memory.stopping.insert(id.clone(), deadline).is_none() && is_first {
             let role =
                 self.pod.spec.as_ref().and_then(|spec| resources::container(spec, container)).map(|(_, role)| role);
             let event = PodEvent::normal("Killing", why);
@@ -391,10 +410,31 @@ impl PodTask {
         }
         let context = self.context.clone();
         self.stops.spawn(async move {
-            if let Err(error) = context.runtime.stop(&id, grace).await {
-                tracing::warn!(container = id, error = chain(&error), "a container can't be stopped");
-            }
+            let stopped = context.runtime.stop(&id, grace).await;
+            (id, stopped)
         });
+        Ok(())
+    }
+
+    /// A container that can't be stopped is not being stopped: the next decision asks again.
+    fn stopped(&mut self, ended: Result<(String, Result<(), RuntimeError>), JoinError>) {
+        match ended {
+            Ok((id, Ok(()))) => {
+                self.unstopped.remove(&id);
+            }
+            Ok((id, Err(error))) => {
+                let error = chain(&error);
+                tracing::warn!(container = id, error, "a container can't be stopped; trying again");
+                self.tell(PodEvent::warning("FailedKillPod", format!("error killing pod: {error}")));
+                self.memory.stopping.remove(&id);
+                let failure = Failure::soon(self.unstopped.get(&id), "FailedKillPod", error, self.now());
+                self.unstopped.insert(id, failure);
+            }
+            Err(error) => {
+                tracing::error!(pod = %self.object.key(), %error, "stopping a container broke off; trying again");
+                self.memory.stopping.clear();
+            }
+        }
     }
 
     /// Remembers a failure of the pod's own parts and tells of it; when to try again.
@@ -554,6 +594,7 @@ impl PodTask {
         let detached = self.context.network.detach(&self.uid).await.map_err(|error| chain(&error));
         self.attachment = None;
         self.memory.stopping.clear();
+        self.unstopped.clear();
         removed.and(detached).map_err(|error| {
             tracing::warn!(pod = %self.object.key(), error, "a sandbox can't be removed; trying again");
             later(self.now(), RETRY)

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ struct Inner {
     /// By id; every image is here as soon as it is asked for.
     images: Mutex<BTreeMap<String, Image>>,
     events: broadcast::Sender<Uid>,
+    /// Stops that fail before one works again.
+    failing_stops: AtomicU32,
 }
 
 struct Pod {
@@ -90,7 +93,13 @@ impl Simulated {
     #[must_use]
     pub fn new(world: World) -> Self {
         let (events, _) = broadcast::channel(BACKLOG);
-        Self(Arc::new(Inner { world, pods: Mutex::default(), images: Mutex::default(), events }))
+        let failing_stops = AtomicU32::new(0);
+        Self(Arc::new(Inner { world, pods: Mutex::default(), images: Mutex::default(), events, failing_stops }))
+    }
+
+    /// Lets the next stops fail.
+    pub fn fail_stops(&self, count: u32) {
+        self.0.failing_stops.store(count, Ordering::SeqCst);
     }
 
     /// Lets the sandbox of a pod lose its keeper, and its containers with it.
@@ -309,6 +318,10 @@ impl Runtime for Simulated {
 
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), RuntimeError>> {
         Box::pin(async move {
+            let failing = &self.0.failing_stops;
+            if failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                return Err(RuntimeError::Refused(format!("container {id} is to be stopped later")));
+            }
             let found = find(&mut self.0.pods(), id).map(|(_, one)| (one.script.stubborn, one.ended.subscribe()));
             let (stubborn, mut ended) = found.ok_or_else(|| RuntimeError::NotFound(format!("container {id}")))?;
             if !stubborn {

@@ -222,6 +222,22 @@ async fn a_crash_loop_is_shown_and_counted() {
 }
 
 #[tokio::test]
+async fn a_stop_that_fails_is_tried_again() {
+    let cluster = Cluster::start(None).await;
+    cluster.pod("p", "run", json!({})).await;
+    cluster.until::<Pod>("ns", "p", is_ready).await;
+    cluster.runtime.fail_stops(2);
+    cluster.delete("p", 5).await;
+    cluster.until::<Pod>("ns", "p", |pod| container(pod)["state"]["terminated"].is_object()).await;
+    cluster.gone("p").await;
+    let events = cluster.events("p").await;
+    for (reason, count) in [("Killing", 1), ("FailedKillPod", 1)] {
+        let told = events.iter().filter(|event| event.split(':').next() == Some(reason)).count();
+        assert_eq!(told, count, "{reason}: {events:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_pod_that_is_done_keeps_its_end() {
     let cluster = Cluster::start(None).await;
     cluster.pod("p", "simulate exit=3 after=1", json!({"restartPolicy": "Never"})).await;
