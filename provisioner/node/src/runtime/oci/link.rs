@@ -34,6 +34,12 @@ struct State {
     waiting: HashMap<u64, oneshot::Sender<Result<(), Fault>>>,
 }
 
+/// Whether a connection failed because no shim listens, or because it ended while we connected.
+pub(super) fn is_nobody(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound};
+    matches!(kind, ConnectionRefused | ConnectionReset | NotFound)
+}
+
 impl Pod {
     pub(super) fn new(record: SandboxRecord, folder: PodFolder, setup: Setup) -> Self {
         let cgroup = Cgroup::new(setup, &record.cgroup);
@@ -118,9 +124,7 @@ impl Pod {
         let socket = self.folder.socket()?;
         let stream = match UnixStream::connect(&socket.path).await {
             Ok(stream) => stream,
-            Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
-                return Ok(None);
-            }
+            Err(e) if is_nobody(e.kind()) => return Ok(None),
             Err(e) => return Err(e),
         };
         let (read, write) = stream.into_split();

@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 
 use super::cgroup::{Cgroup, Setup};
 use super::folder::{PodFolder, names_in};
+use super::link::is_nobody;
 use super::wire::{Ask, Request, encode};
 use super::{ATTEMPTS, OciConfig, blocking, clear_cgroup, system};
 use crate::runtime::RuntimeError;
@@ -46,7 +47,7 @@ async fn end(folder: PodFolder, world: &World) -> io::Result<()> {
     let socket = folder.socket()?;
     let mut stream = match UnixStream::connect(&socket.path).await {
         Ok(stream) => stream,
-        Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => return Ok(()),
+        Err(e) if is_nobody(e.kind()) => return Ok(()),
         Err(e) => return Err(e),
     };
     let keeper = rustix::net::sockopt::socket_peercred(&stream)?.pid;
