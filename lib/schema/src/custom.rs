@@ -1,15 +1,14 @@
 //! Custom resources: a CustomResourceDefinition as a row of the table, made at run time.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::key::Resource;
-use crate::kind::{Behaviour, ColumnHead, Kind, Made, Row, Scope, Subresource, Write};
+use crate::kind::{Behaviour, ColumnHead, Kind, Made, MadeNames, Row, Scope, Subresource, Write};
 use crate::meta::{self, MetaRules};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
@@ -64,11 +63,13 @@ pub fn kind(definition: &Object, version: &str) -> Result<Kind, String> {
                 plural: text(&names["plural"]).into(),
             },
             list_kind: names["listKind"].as_str().map_or_else(|| format!("{kind}List"), ToOwned::to_owned),
-            singular: names["singular"].as_str().map_or_else(|| kind.to_ascii_lowercase(), ToOwned::to_owned),
+            names: MadeNames {
+                singular: names["singular"].as_str().map_or_else(|| kind.to_ascii_lowercase(), ToOwned::to_owned),
+                short: words(&names["shortNames"]),
+                categories: words(&names["categories"]),
+            },
             kind,
             scope: if spec["scope"] == "Namespaced" { Scope::Namespaced } else { Scope::Cluster },
-            short_names: words(&names["shortNames"]),
-            categories: words(&names["categories"]),
             subresources: subresources
                 .into_iter()
                 .filter(|(name, _)| parts.get(name).is_some())
@@ -79,20 +80,8 @@ pub fn kind(definition: &Object, version: &str) -> Result<Kind, String> {
     ))
 }
 
-fn words(value: &Value) -> Vec<&'static str> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(interned).collect()
-}
-
-/// A text that lives on: names of definitions are few, and the same ones come again.
-fn interned(text: &str) -> &'static str {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(text) {
-        return known;
-    }
-    let new: &'static str = Box::leak(text.to_owned().into_boxed_str());
-    names.insert(new);
-    new
+fn words(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// The behaviour of a custom resource.

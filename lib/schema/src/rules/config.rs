@@ -24,7 +24,6 @@ const SECRET_DATA: &str = "Data contains the secret data. Each key must consist 
 const MAX_BYTES: usize = 1024 * 1024;
 
 impl Rules for ConfigMap {
-    const SHORT: &'static [&'static str] = &["cm"];
     const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),

@@ -13,8 +13,6 @@ use crate::status::FieldError;
 use crate::table;
 
 impl Rules for CronJob {
-    const SHORT: &'static [&'static str] = &["cj"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status];
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),

@@ -22,8 +22,6 @@ use crate::table;
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 impl Rules for DaemonSet {
-    const SHORT: &'static [&'static str] = &["ds"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status];
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),

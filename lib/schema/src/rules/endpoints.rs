@@ -19,7 +19,6 @@ const ENDPOINTS: &str = "The set of all endpoints is the union of all subsets. A
 const SHOWN: usize = 3;
 
 impl Rules for Endpoints {
-    const SHORT: &'static [&'static str] = &["ep"];
     const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const DEPRECATED: Option<&'static str> =
         Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");

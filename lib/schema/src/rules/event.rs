@@ -51,7 +51,6 @@ macro_rules! columns {
 }
 
 impl Rules for Event {
-    const SHORT: &'static [&'static str] = &["ev"];
     const META: MetaRules = MetaRules { on_create: false, on_update: Repeats::Nothing, ..MetaRules::COMMON };
     const COLUMNS: &'static [Column<Self>] = columns!(Clone::clone);
     const SELECTABLE: &'static [Selectable] = &[
@@ -74,7 +73,6 @@ impl Rules for Event {
 }
 
 impl Rules for v1::Event {
-    const SHORT: &'static [&'static str] = &["ev"];
     const META: MetaRules = MetaRules { on_create: false, on_update: Repeats::Nothing, ..MetaRules::COMMON };
     const STORED_AS: Option<StoredAs> =
         Some(StoredAs { resource: Resource::of::<Event>(), write: to_stored, read: from_stored });

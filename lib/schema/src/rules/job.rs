@@ -32,7 +32,6 @@ pub(super) const SELECTOR: &str = "A label query over pods that should match the
     https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors";
 
 impl Rules for Job {
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status];
     const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const COLUMNS: &'static [Column<Self>] = &[

@@ -17,7 +17,6 @@ const FINALIZER: &str = "kubernetes";
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 impl Rules for Namespace {
-    const SHORT: &'static [&'static str] = &["ns"];
     const META: MetaRules = MetaRules::COMMON.named(NameRule::Label).repeating(Repeats::Both);
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Finalize, Subresource::Status];
     const COLUMNS: &'static [Column<Self>] =

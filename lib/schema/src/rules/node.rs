@@ -27,7 +27,6 @@ const ROLE: &str = "kubernetes.io/role";
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 impl Rules for Node {
-    const SHORT: &'static [&'static str] = &["no"];
     const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status];
     const COLUMNS: &'static [Column<Self>] = &[

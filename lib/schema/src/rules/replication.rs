@@ -16,8 +16,6 @@ use crate::status::FieldError;
 use crate::table;
 
 impl Rules for ReplicationController {
-    const SHORT: &'static [&'static str] = &["rc"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status, Subresource::Scale];
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),

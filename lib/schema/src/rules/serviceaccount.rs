@@ -9,7 +9,6 @@ use crate::table;
 const MOUNTABLE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 impl Rules for ServiceAccount {
-    const SHORT: &'static [&'static str] = &["sa"];
     const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Token];
     const COLUMNS: &'static [Column<Self>] = &[table::name(), table::age()];

@@ -23,8 +23,6 @@ use crate::status::FieldError;
 use crate::table;
 
 impl Rules for StatefulSet {
-    const SHORT: &'static [&'static str] = &["sts"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status, Subresource::Scale];
     const META: MetaRules = MetaRules::COMMON.named(NameRule::Label);
     const COLUMNS: &'static [Column<Self>] = &[

@@ -18,8 +18,6 @@ use crate::status::{FieldError, FieldErrorKind};
 use crate::table;
 
 impl Rules for Deployment {
-    const SHORT: &'static [&'static str] = &["deploy"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status, Subresource::Scale];
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
@@ -112,8 +110,6 @@ fn default_strategy(spec: &mut DeploymentSpec) {
 }
 
 impl Rules for ReplicaSet {
-    const SHORT: &'static [&'static str] = &["rs"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status, Subresource::Scale];
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),

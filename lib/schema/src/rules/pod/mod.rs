@@ -46,8 +46,6 @@ pub(crate) struct Options {
 }
 
 impl Rules for Pod {
-    const SHORT: &'static [&'static str] = &["po"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[
         Subresource::Status,
         Subresource::Binding,

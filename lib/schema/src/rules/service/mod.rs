@@ -52,8 +52,6 @@ const SELECTOR: &str = "Route service traffic to pods with label keys and values
 const AFFINITY_SECONDS: i32 = 10_800;
 
 impl Rules for Service {
-    const SHORT: &'static [&'static str] = &["svc"];
-    const CATEGORIES: &'static [&'static str] = &["all"];
     const META: MetaRules = MetaRules::COMMON.named(NameRule::Label);
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status];
     const COLUMNS: &'static [Column<Self>] = &[

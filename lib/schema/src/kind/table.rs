@@ -1,0 +1,38 @@
+//! The table itself.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, PodTemplate, ReplicationController, Secret, Service,
+    ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::events;
+
+use super::Kind;
+
+/// Every built-in kind, by group, then by name.
+pub const KINDS: &[Kind] = &[
+    Kind::of::<ConfigMap>(),
+    Kind::of::<Endpoints>(),
+    Kind::of::<Event>(),
+    Kind::of::<Namespace>(),
+    Kind::of::<Node>(),
+    Kind::of::<Pod>(),
+    Kind::of::<PodTemplate>(),
+    Kind::of::<ReplicationController>(),
+    Kind::of::<Secret>(),
+    Kind::of::<Service>(),
+    Kind::of::<ServiceAccount>(),
+    Kind::of::<ControllerRevision>(),
+    Kind::of::<DaemonSet>(),
+    Kind::of::<Deployment>(),
+    Kind::of::<ReplicaSet>(),
+    Kind::of::<StatefulSet>(),
+    Kind::of::<CronJob>(),
+    Kind::of::<Job>(),
+    Kind::of::<Lease>(),
+    Kind::of::<EndpointSlice>(),
+    Kind::of::<events::v1::Event>(),
+];
