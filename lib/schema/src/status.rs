@@ -93,18 +93,23 @@ impl Status {
         Self::about(409, "AlreadyExists", format!("{resource} {} already exists", quoted(name)), resource, name)
     }
 
-    /// 409: the object has changed in between, or `why` says what did not fit.
+    /// 409: the object is not in the state that the request rests on; `why` says how.
+    ///
+    /// `what` is the resource's plural, the kind, or a part such as `pods/binding`: upstream names it differently by place.
     #[must_use]
-    pub fn conflict(resource: &Resource, name: &str, why: impl fmt::Display) -> Self {
-        let message = format!("Operation cannot be fulfilled on {resource} {}: {why}", quoted(name));
-        Self::about(409, "Conflict", message, resource, name)
+    pub fn conflict(resource: &Resource, what: &str, name: &str, why: impl fmt::Display) -> Self {
+        let shown = if what == resource.plural { resource.to_string() } else { what.to_owned() };
+        let message = format!("Operation cannot be fulfilled on {shown} {}: {why}", quoted(name));
+        let mut status = Self::failure(409, "Conflict", message);
+        status.details = Some(details(name, &resource.group, what));
+        status
     }
 
     /// 409: the object was written by someone else since it was read.
     #[must_use]
     pub fn modified(resource: &Resource, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
-        Self::conflict(resource, name, why)
+        Self::conflict(resource, &resource.plural, name, why)
     }
 
     /// 422: the object, of a kind of a group, has mistakes.
