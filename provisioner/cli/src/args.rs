@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use kprov::cluster::Name;
 
+/// Shorter silences happen on a busy machine; longer ones nobody waits for.
+const NODE_GRACE: std::ops::RangeInclusive<i64> = 2..=3600;
+
 /// Kubernetes clusters on this machine, with nothing but this program.
 ///
 /// `kprov up` makes a cluster that kubectl and helm use unmodified: API server, controllers, scheduler, nodes with
@@ -27,6 +30,9 @@ pub(crate) enum Command {
     Status(Status),
     /// Print the kubeconfig of a cluster's administrator
     Kubeconfig(Named),
+    /// Stop and start nodes of a cluster
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Load, list and remove the container images of a cluster
     #[command(subcommand)]
     Image(ImageCommand),
@@ -58,6 +64,9 @@ pub(crate) struct Up {
     /// Port of the API server on this machine [default: as it is, a free one for a new cluster]
     #[arg(long)]
     pub(crate) port: Option<u16>,
+    /// Seconds that a node may be silent before it counts as lost [default: as it is, 50 for a new cluster]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(NODE_GRACE))]
+    pub(crate) node_grace: Option<u32>,
     /// Deploy a small web application and print the address that it answers on
     #[arg(long)]
     pub(crate) demo: bool,
@@ -80,6 +89,22 @@ pub(crate) struct Status {
     /// Name of one cluster; all when left out
     #[arg(long)]
     pub(crate) name: Option<Name>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Stop a node as if its machine lost power: its containers die, its network is gone, its disk stays
+    Stop(NodeNamed),
+    /// Start a node that was stopped
+    Start(NodeNamed),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NodeNamed {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// Name of the node, such as node-1
+    pub(crate) node: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +163,9 @@ pub(crate) struct Serve {
     /// Pods without processes behind them
     #[arg(long)]
     pub(crate) simulated: bool,
+    /// Seconds that a node may be silent before it counts as lost
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(NODE_GRACE))]
+    pub(crate) node_grace: u32,
     /// Leave the session that started it, and tell it on standard output when it can be spoken to
     #[arg(long)]
     pub(crate) detached: bool,

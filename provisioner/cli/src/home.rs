@@ -1,5 +1,6 @@
 //! Where clusters keep their state on this machine.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -101,5 +102,28 @@ impl Folder {
 
     pub(crate) fn nodes(&self) -> PathBuf {
         self.0.join("nodes")
+    }
+
+    /// Names of the nodes that are off, each an empty file.
+    pub(crate) fn nodes_off(&self) -> anyhow::Result<BTreeSet<String>> {
+        let folder = self.0.join("off");
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            other => other.with_context(|| format!("reading {}", folder.display()))?,
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Notes that a node is off, or no longer.
+    pub(crate) fn set_node_off(&self, node: &str, off: bool) -> anyhow::Result<()> {
+        let file = self.0.join("off").join(node);
+        let done = match off {
+            true => fs::create_dir_all(self.0.join("off")).and_then(|()| fs::write(&file, "")),
+            false => match fs::remove_file(&file) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        };
+        done.with_context(|| format!("noting in {} whether the node is off", file.display()))
     }
 }

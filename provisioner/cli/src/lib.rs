@@ -15,7 +15,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command, ImageCommand};
+use crate::args::{Args, Command, ImageCommand, NodeCommand};
+use crate::local::control::Power;
 
 /// Runs the command that the process was started with.
 ///
@@ -51,6 +52,8 @@ fn run(args: Args) -> anyhow::Result<()> {
             Command::Image(ImageCommand::Load(options)) => cmd::image::load(&options),
             Command::Image(ImageCommand::List(options)) => cmd::image::list(&options),
             Command::Image(ImageCommand::Remove(options)) => cmd::image::remove(&options),
+            Command::Node(NodeCommand::Stop(options)) => cmd::node::run(&options, Power::Off).await,
+            Command::Node(NodeCommand::Start(options)) => cmd::node::run(&options, Power::On).await,
             Command::EchoServer(options) => cmd::echo::run(options).await,
             Command::Serve(_) => unreachable!("serve makes a runtime of its own"),
         }

@@ -4,6 +4,7 @@
 mod commands;
 mod demo;
 mod heal;
+mod loss;
 mod services;
 
 use std::io::{Read, Write};
@@ -18,7 +19,12 @@ const KPROV: &str = env!("CARGO_BIN_EXE_kprov-under-test");
 
 /// A cluster with images of the tutorials in it.
 fn cluster(name: &str, nodes: u32, files: &[&str]) -> TestCluster {
-    let cluster = TestCluster::up(KPROV, name, &["--nodes", &nodes.to_string()]).unwrap();
+    cluster_with(name, &["--nodes", &nodes.to_string()], files)
+}
+
+/// The same, with arguments for `up`.
+fn cluster_with(name: &str, arguments: &[&str], files: &[&str]) -> TestCluster {
+    let cluster = TestCluster::up(KPROV, name, arguments).unwrap();
     for file in files {
         let archive = images::archive(file, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("images")).unwrap();
         cluster.kprov("image load", &[archive.to_str().unwrap()]).unwrap();

@@ -3,11 +3,11 @@
 use kprov::cluster::Provider;
 
 use crate::args::Down;
-use crate::local::Local;
+use crate::local::{Local, Wishes};
 use crate::progress::Progress;
 
 pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
-    let local = Local { port: None };
+    let local = Local { wishes: Wishes::default() };
     let name = &options.named.name;
     let have = local.observe(name).await?;
     let plan = local.plan(None, &have);

@@ -5,10 +5,10 @@ use kprov::cluster::{Name, Provider};
 
 use crate::args::Status;
 use crate::home::Folder;
-use crate::local::{Local, Observed, node_is_ready, nodes};
+use crate::local::{Local, Observed, Wishes, node_is_ready, nodes};
 
 pub(crate) async fn run(options: Status) -> anyhow::Result<()> {
-    let local = Local { port: None };
+    let local = Local { wishes: Wishes::default() };
     let names = match &options.name {
         Some(name) => vec![name.clone()],
         None => Folder::all()?,
@@ -21,7 +21,7 @@ pub(crate) async fn run(options: Status) -> anyhow::Result<()> {
         let observed = local.observe(name).await?;
         println!("{name}: {}", words(&observed));
         if options.name.is_some() && observed.ready {
-            show_nodes(&local, name).await?;
+            show_nodes(&local, name, &observed).await?;
         }
     }
     Ok(())
@@ -45,10 +45,14 @@ fn words(observed: &Observed) -> String {
     )
 }
 
-async fn show_nodes(local: &Local, name: &Name) -> anyhow::Result<()> {
+async fn show_nodes(local: &Local, name: &Name, observed: &Observed) -> anyhow::Result<()> {
     let client = local.access(name).await?;
     for node in nodes(&client).await? {
-        let state = if node_is_ready(&node) { "ready" } else { "not ready" };
+        let state = match (observed.off.contains(&node.name_any()), node_is_ready(&node)) {
+            (true, _) => "stopped",
+            (false, true) => "ready",
+            (false, false) => "not ready",
+        };
         println!("  node {}: {state}", node.name_any());
     }
     Ok(())

@@ -6,12 +6,12 @@ use kprov::cluster::{Cluster, Plan, Provider, Runtime};
 use crate::args::Up;
 use crate::demo;
 use crate::home::{Folder, is_root};
-use crate::local::{Config, Local, Observed, Step};
+use crate::local::{Config, Local, Observed, Step, Wishes};
 use crate::progress::Progress;
 use crate::rights;
 
 pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
-    let local = Local { port: options.port };
+    let local = Local { wishes: Wishes { port: options.port, node_grace: options.node_grace } };
     let name = &options.named.name;
     let have = local.observe(name).await?;
     let want = wanted(&options, &have)?;

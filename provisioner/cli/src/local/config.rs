@@ -17,6 +17,33 @@ pub(crate) struct Config {
     pub(crate) simulated: bool,
     /// Port of the API server; a cluster keeps it for life, because kubeconfigs name it.
     pub(crate) port: u16,
+    /// Seconds that a node may be silent before it counts as lost.
+    #[serde(default = "usual_grace")]
+    pub(crate) node_grace: u32,
+}
+
+/// Source: `node-monitor-grace-period` of kube-controller-manager.
+fn usual_grace() -> u32 {
+    50
+}
+
+/// What is asked for by hand beside the cluster itself; what is left out is as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// See [`Config::port`].
+    pub(crate) port: Option<u16>,
+    /// See [`Config::node_grace`].
+    pub(crate) node_grace: Option<u32>,
+}
+
+impl Wishes {
+    /// The wishes, and for what was not wished what is known.
+    pub(crate) fn or(self, known: Option<&Config>) -> Self {
+        Self {
+            port: self.port.or(known.map(|known| known.port)),
+            node_grace: self.node_grace.or(known.map(|known| known.node_grace)),
+        }
+    }
 }
 
 impl Config {
@@ -24,8 +51,14 @@ impl Config {
         if self.simulated { Runtime::Simulated } else { Runtime::Containers }
     }
 
-    pub(crate) fn of(cluster: &Cluster, port: u16) -> Self {
-        Self { nodes: cluster.nodes, simulated: cluster.runtime == Runtime::Simulated, port }
+    /// Port 0 is for the caller to replace.
+    pub(crate) fn of(cluster: &Cluster, wishes: Wishes) -> Self {
+        Self {
+            nodes: cluster.nodes,
+            simulated: cluster.runtime == Runtime::Simulated,
+            port: wishes.port.unwrap_or(0),
+            node_grace: wishes.node_grace.unwrap_or_else(usual_grace),
+        }
     }
 
     /// Reads a cluster's configuration; `None` when the cluster has none.

@@ -11,7 +11,7 @@ pub(crate) mod process;
 use kprov::client::Client;
 use kprov::cluster::{Cluster, Name, Plan, Provider, Report};
 
-pub(crate) use config::Config;
+pub(crate) use config::{Config, Wishes};
 pub(crate) use observe::{Observed, node_is_ready, nodes};
 pub(crate) use plan::Step;
 
@@ -19,8 +19,13 @@ use crate::home::Folder;
 
 /// Clusters of this machine.
 pub(crate) struct Local {
-    /// Port asked for by hand, for a cluster that has none yet.
-    pub(crate) port: Option<u16>,
+    /// What is asked for beside the cluster itself.
+    pub(crate) wishes: Wishes,
+}
+
+/// Names of the nodes of a cluster that has so many.
+pub(crate) fn node_names(count: u32) -> impl Iterator<Item = String> {
+    (1..=count).map(|number| format!("node-{number}"))
 }
 
 impl Provider for Local {
@@ -34,7 +39,7 @@ impl Provider for Local {
     }
 
     fn plan(&self, want: Option<&Cluster>, have: &Observed) -> Plan<Step> {
-        Plan { steps: plan::steps(want, self.port, have) }
+        Plan { steps: plan::steps(want, self.wishes, have) }
     }
 
     async fn perform(&self, step: &Step, report: &dyn Report) -> anyhow::Result<()> {

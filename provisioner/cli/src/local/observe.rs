@@ -1,5 +1,7 @@
 //! What there is of a cluster on this machine.
 
+use std::collections::BTreeSet;
+
 use kprov::client::Client;
 use kprov::client::kube::Api;
 use kprov::cluster::Name;
@@ -23,6 +25,8 @@ pub(crate) struct Observed {
     pub(crate) ready: bool,
     /// Nodes that are ready; 0 when the API server can't be asked.
     pub(crate) ready_nodes: usize,
+    /// Nodes that are off, by name.
+    pub(crate) off: BTreeSet<String>,
     /// Whether the user's kubeconfig leads to it, or why that can't be read.
     pub(crate) context: Result<bool, String>,
 }
@@ -45,6 +49,7 @@ pub(super) async fn observe(name: &Name) -> anyhow::Result<Observed> {
             Some(client) if ready => nodes(client).await?.iter().filter(|node| node_is_ready(node)).count(),
             _ => 0,
         },
+        off: folder.nodes_off()?,
         context: match std::fs::read_to_string(folder.kubeconfig()) {
             Ok(admin) => {
                 let has = kubeconfig::has(&kubeconfig::path()?, &kubeconfig::context_of(name.as_str()), &admin);

@@ -14,8 +14,9 @@ use kprov::cluster::{Cluster, Name, Report};
 use kprov::k8s_openapi::api::core::v1::Node;
 use tokio::time::timeout;
 
+use super::control::{Ask, Power};
 use super::observe::{node_is_ready, nodes};
-use super::{Config, Step, control, process};
+use super::{Config, Step, Wishes, control, process};
 use crate::home::Folder;
 use crate::kubeconfig;
 
@@ -27,10 +28,11 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(super) async fn perform(step: &Step, report: &dyn Report) -> anyhow::Result<()> {
     report.says(&step.to_string());
     match step {
-        Step::Configure { cluster, port } => configure(cluster, *port),
+        Step::Configure { cluster, wishes } => configure(cluster, *wishes),
         Step::Start(name) => start(name).await,
         Step::AwaitServer(name) => await_server(name).await,
         Step::AddContext(name) => add_context(name),
+        Step::StartNode(name, node) => start_node(name, node).await,
         Step::AwaitNodes(name, wanted) => await_nodes(name, *wanted as usize, report).await,
         Step::Stop(name) => process::stop(&Folder::of(name)?).await,
         Step::RemoveContainers(name) => crate::serve::remove_containers(name, &Folder::of(name)?).await,
@@ -40,14 +42,21 @@ pub(super) async fn perform(step: &Step, report: &dyn Report) -> anyhow::Result<
     }
 }
 
-fn configure(cluster: &Cluster, port: Option<u16>) -> anyhow::Result<()> {
-    let port = match port {
-        Some(port) => port,
-        None => {
-            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).context("finding a free port")?.port()
-        }
-    };
-    Config::of(cluster, port).save(&cluster.name)
+fn configure(cluster: &Cluster, wishes: Wishes) -> anyhow::Result<()> {
+    let mut config = Config::of(cluster, wishes);
+    if wishes.port.is_none() {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        config.port = free.context("finding a free port")?.port();
+    }
+    config.save(&cluster.name)
+}
+
+async fn start_node(name: &Name, node: &str) -> anyhow::Result<()> {
+    let ask = Ask::Node(Power::On, node.to_owned());
+    match control::ask(&Folder::of(name)?.socket(), &ask).await? {
+        Ok(()) => Ok(()),
+        Err(words) => bail!(words),
+    }
 }
 
 async fn start(name: &Name) -> anyhow::Result<()> {
@@ -57,9 +66,10 @@ async fn start(name: &Name) -> anyhow::Result<()> {
 
 async fn await_server(name: &Name) -> anyhow::Result<()> {
     let folder = Folder::of(name)?;
-    let ready = timeout(PATIENCE, control::wait(&folder.socket())).await;
+    let ready = timeout(PATIENCE, control::ask(&folder.socket(), &Ask::Ready)).await;
     let state = match ready {
-        Ok(Ok(())) => return Ok(()),
+        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Err(words))) => bail!(words),
         Ok(Err(_)) => {
             // Its last words are the reason.
             match timeout(LAST_WORDS, process::ended(&folder)).await {

@@ -4,19 +4,21 @@ use std::fmt;
 
 use kprov::cluster::{Cluster, Name};
 
-use super::{Config, Observed};
+use super::{Config, Observed, Wishes, node_names};
 
 /// One step. Each may be taken again after a crash in the middle of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Write what the cluster should be; port `None` chooses a free one.
-    Configure { cluster: Cluster, port: Option<u16> },
+    Configure { cluster: Cluster, wishes: Wishes },
     /// Start the server.
     Start(Name),
     /// Wait until the server answers.
     AwaitServer(Name),
     /// Enter the cluster into the user's kubeconfig.
     AddContext(Name),
+    /// Start a node that is off.
+    StartNode(Name, String),
     /// Wait until so many nodes are ready.
     AwaitNodes(Name, u32),
     /// Stop the server; containers go on.
@@ -40,6 +42,7 @@ impl fmt::Display for Step {
             Self::Start(name) => write!(f, "start the server of cluster {name}"),
             Self::AwaitServer(name) => write!(f, "wait for the API server of cluster {name}"),
             Self::AddContext(name) => write!(f, "add context kprov-{name} to the kubeconfig"),
+            Self::StartNode(name, node) => write!(f, "start {node} of cluster {name}"),
             Self::AwaitNodes(name, nodes) => write!(f, "wait for {nodes} ready nodes of cluster {name}"),
             Self::Stop(name) => write!(f, "stop the server of cluster {name}"),
             Self::RemoveContainers(name) => write!(f, "remove the containers of cluster {name}"),
@@ -50,24 +53,25 @@ impl fmt::Display for Step {
     }
 }
 
-pub(super) fn steps(want: Option<&Cluster>, port: Option<u16>, have: &Observed) -> Vec<Step> {
+pub(super) fn steps(want: Option<&Cluster>, wishes: Wishes, have: &Observed) -> Vec<Step> {
     match want {
-        Some(cluster) => up(cluster, port, have),
+        Some(cluster) => up(cluster, wishes, have),
         None => down(have),
     }
 }
 
-fn up(cluster: &Cluster, port: Option<u16>, have: &Observed) -> Vec<Step> {
+fn up(cluster: &Cluster, wishes: Wishes, have: &Observed) -> Vec<Step> {
     let name = || cluster.name.clone();
     let known = have.config.as_ref().ok().and_then(Option::as_ref);
-    let as_wanted = known.is_some_and(|known| *known == Config::of(cluster, port.unwrap_or(known.port)));
+    let wishes = wishes.or(known);
+    let as_wanted = known.is_some_and(|known| *known == Config::of(cluster, wishes));
     let goes_on = as_wanted && have.running;
     let mut steps = Vec::new();
     if !as_wanted {
         if have.running {
             steps.push(Step::Stop(name()));
         }
-        steps.push(Step::Configure { cluster: cluster.clone(), port: port.or(known.map(|known| known.port)) });
+        steps.push(Step::Configure { cluster: cluster.clone(), wishes });
     }
     if !goes_on {
         steps.push(Step::Start(name()));
@@ -78,7 +82,10 @@ fn up(cluster: &Cluster, port: Option<u16>, have: &Observed) -> Vec<Step> {
     if !(goes_on && have.context == Ok(true)) {
         steps.push(Step::AddContext(name()));
     }
-    if !(goes_on && have.ready && have.ready_nodes >= cluster.nodes as usize) {
+    let off: Vec<String> = node_names(cluster.nodes).filter(|node| have.off.contains(node)).collect();
+    let all_on = off.is_empty();
+    steps.extend(off.into_iter().map(|node| Step::StartNode(name(), node)));
+    if !(goes_on && all_on && have.ready && have.ready_nodes >= cluster.nodes as usize) {
         steps.push(Step::AwaitNodes(name(), cluster.nodes));
     }
     steps
@@ -105,6 +112,8 @@ fn down(have: &Observed) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use expect_test::{Expect, expect};
     use kprov::cluster::{Plan, Runtime};
 
@@ -118,6 +127,7 @@ mod tests {
             running: false,
             ready: false,
             ready_nodes: 0,
+            off: BTreeSet::new(),
             context: Ok(false),
         }
     }
@@ -125,7 +135,7 @@ mod tests {
     fn everything() -> Observed {
         Observed {
             folder: true,
-            config: Ok(Some(Config { nodes: 2, simulated: false, port: 6443 })),
+            config: Ok(Some(Config { nodes: 2, simulated: false, port: 6443, node_grace: 50 })),
             running: true,
             ready: true,
             ready_nodes: 2,
@@ -139,7 +149,7 @@ mod tests {
     }
 
     fn check(want: Option<&Cluster>, have: &Observed, expected: Expect) {
-        expected.assert_eq(&Plan { steps: steps(want, None, have) }.to_string());
+        expected.assert_eq(&Plan { steps: steps(want, Wishes::default(), have) }.to_string());
     }
 
     #[test]
@@ -197,6 +207,28 @@ mod tests {
             wait for 3 ready nodes of cluster dev
         "#]],
         );
+    }
+
+    #[test]
+    fn up_starts_nodes_that_are_off_and_only_those_that_are_wanted() {
+        let off = BTreeSet::from(["node-2".to_owned(), "node-3".to_owned()]);
+        let have = Observed { off, ready_nodes: 1, ..everything() };
+        check(
+            Some(&wanted(2)),
+            &have,
+            expect![[r#"
+            start node-2 of cluster dev
+            wait for 2 ready nodes of cluster dev
+        "#]],
+        );
+    }
+
+    #[test]
+    fn another_patience_with_nodes_restarts_the_server() {
+        let wishes = Wishes { node_grace: Some(5), ..Wishes::default() };
+        let first = steps(Some(&wanted(2)), wishes, &everything()).swap_remove(1);
+        let kept = Wishes { port: Some(6443), ..wishes };
+        assert_eq!(first, Step::Configure { cluster: wanted(2), wishes: kept });
     }
 
     #[test]

@@ -105,6 +105,7 @@ pub(crate) async fn start(name: &Name, config: &Config) -> anyhow::Result<()> {
     let mut command = Command::new(exe);
     command.arg("serve").arg("--detached").arg("--data").arg(folder.path()).arg("--name").arg(name.as_str());
     command.args(["--port", &config.port.to_string(), "--nodes", &config.nodes.to_string()]);
+    command.args(["--node-grace", &config.node_grace.to_string()]);
     command.arg("--kubeconfig").arg(folder.kubeconfig());
     if config.simulated {
         command.arg("--simulated");

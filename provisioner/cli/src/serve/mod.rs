@@ -1,5 +1,6 @@
 //! The server process of a cluster: control plane and nodes, put together in one place.
 
+mod machine;
 mod nodes;
 
 use std::fs;
@@ -7,6 +8,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kprov_control_plane::api::{Config, Server, StartError, User};
@@ -16,14 +18,15 @@ use kprov_control_plane::world::{World, real};
 use kprov_control_plane::{controllers, scheduler};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::args::{Only, Serve};
 use crate::home::Folder;
 use crate::local::{control, process};
 use crate::whole;
 
-pub(crate) use nodes::{MOST_NODES, remove_containers, remove_network, shim};
+use machine::Machine;
+pub(crate) use machine::{MOST_NODES, remove_containers, remove_network, shim};
 
 /// Threads that requests and controllers share.
 const THREADS: usize = 2;
@@ -64,7 +67,8 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     let _held = process::hold(&folder)?;
     let (ready, readiness) = watch::channel(false);
     let socket = control::bind(&folder.socket())?;
-    let control = tokio::spawn(control::serve(socket, readiness));
+    let (orders, mut ordered) = control::orders();
+    let control = tokio::spawn(control::serve(socket, readiness, orders));
     if options.detached {
         let mut out = std::io::stdout();
         out.write_all(process::LISTENING.as_bytes()).and_then(|()| out.flush()).context("telling who started us")?;
@@ -73,13 +77,14 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let cluster = Cluster::start(&options, &folder).await?;
+    let mut cluster = Cluster::start(&options, &folder).await?;
     ready.send_replace(true);
     tracing::info!(url = cluster.url(), "ready");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         ended = control => anyhow::bail!("the control socket broke: {ended:?}"),
+        () = cluster.obey(&mut ordered) => {}
     }
     tracing::info!("ending; containers go on");
     cluster.stop().await;
@@ -101,8 +106,8 @@ impl Cluster {
         let world = real::world(folder.path());
         let alone = options.only == Some(Only::Api);
         let has_network = !alone && options.nodes > 0 && !options.simulated;
-        let underlay = has_network.then(|| nodes::underlay(&options.name, folder)).transpose()?;
-        let host = underlay.as_ref().map_or(Ipv4Addr::LOCALHOST, kprov_node::net::underlay::Underlay::host);
+        let machine = has_network.then(|| Machine::open(&options.name, folder, &world)).transpose()?;
+        let host = machine.as_ref().map_or(Ipv4Addr::LOCALHOST, Machine::host);
         let config = config(options, host);
         let store = Store::open(&world, Path::new("store.redb")).context("opening the store")?;
         let pki = Pki::open_or_create(&folder.path().join("pki"), &config.names(), &world)?;
@@ -118,18 +123,37 @@ impl Cluster {
         }
         let mut cluster = Self { server, store, nodes: None, scheduler: None, controllers: None };
         if !alone {
-            cluster.start_components(&world, authority);
-            let nodes = nodes::Nodes::start(options, folder, &world, &cluster.server, underlay.as_ref()).await?;
+            let grace = Duration::from_secs(options.node_grace.into());
+            cluster.start_components(
+                &world,
+                controllers::Config { node_grace: grace, ..controllers::Config::new(authority) },
+            );
+            let nodes = nodes::Nodes::start(options, folder, &world, &cluster.server, machine).await?;
             cluster.nodes = Some(nodes);
         }
         Ok(cluster)
     }
 
-    fn start_components(&mut self, world: &World, authority: String) {
+    fn start_components(&mut self, world: &World, config: controllers::Config) {
         let client = self.server.client(User::component("system:kube-controller-manager"));
-        self.controllers = Some(controllers::start(&client, world, &controllers::Config::new(authority)));
+        self.controllers = Some(controllers::start(&client, world, &config));
         let client = self.server.client(User::component("system:kube-scheduler"));
         self.scheduler = Some(scheduler::start(&client, world));
+    }
+
+    /// Carries out orders as they come, one after the other.
+    async fn obey(&mut self, orders: &mut mpsc::Receiver<control::Order>) {
+        while let Some(order) = orders.recv().await {
+            let done = match &mut self.nodes {
+                Some(nodes) => nodes.turn(&order.node, order.power).await,
+                None => Err(anyhow::anyhow!("there is no node {}: this server has none", order.node)),
+            };
+            if let Err(error) = &done {
+                tracing::warn!(node = order.node, error = format!("{error:#}"), "an order failed");
+            }
+            // A client that went away does not need to know.
+            order.answer.send(done.map_err(|error| format!("{error:#}"))).ok();
+        }
     }
 
     fn url(&self) -> String {
@@ -138,7 +162,7 @@ impl Cluster {
 
     async fn stop(mut self) {
         if let Some(nodes) = self.nodes.take() {
-            nodes.stop(&self.server);
+            nodes.stop();
         }
         self.scheduler = None;
         self.controllers = None;

@@ -57,14 +57,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual cluster: pods in 10.244.0.0/16, a /24 a node, nodes lost after 40 s.
+    /// The usual cluster: pods in 10.244.0.0/16, a /24 a node, nodes lost after 50 s.
     #[must_use]
     pub fn new(root_ca: impl Into<String>) -> Self {
         Self {
             root_ca: root_ca.into(),
             pod_network: Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 244, 0, 0), 16),
             node_prefix: 24,
-            node_grace: Duration::from_secs(40),
+            node_grace: Duration::from_secs(50),
         }
     }
 }

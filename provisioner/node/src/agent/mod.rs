@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -77,8 +78,20 @@ pub struct AgentConfig {
     pub capacity: Capacity,
     /// What its operating system calls itself.
     pub system: System,
+    /// How often it says that it lives.
+    pub heartbeat: Heartbeat,
     /// Whom the node itself asks for names: search domains for all pods, servers for those with `dnsPolicy: Default`.
     pub resolver: Resolver,
+}
+
+/// Time between two renewals of a node's lease, which holds for four of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat(pub Duration);
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self(Duration::from_secs(10))
+    }
 }
 
 impl AgentConfig {

@@ -17,10 +17,8 @@ use super::machine::{Capacity, System};
 use super::memory::later;
 use crate::runtime::Image;
 
-/// How often the lease is renewed.
-const RENEWAL: Duration = Duration::from_secs(10);
-/// How long a lease holds.
-const LEASE_SECONDS: i64 = 40;
+/// Renewals that a lease holds for.
+const LEASE: u32 = 4;
 /// How often the status is sent when nothing changed.
 const STATUS: Duration = Duration::from_secs(300);
 /// Images that a node's status names, the largest first.
@@ -145,7 +143,7 @@ pub async fn keep(context: Arc<Context>) {
         beat.status(now).await;
         beat.lease(now).await;
         tokio::select! {
-            () = clock.sleep_until(later(now, RENEWAL)) => {}
+            () = clock.sleep_until(later(now, context.config.heartbeat.0)) => {}
             () = context.images_changed.notified() => {}
         }
     }
@@ -231,7 +229,8 @@ impl Beat {
     async fn make(&self, now: Timestamp) -> Result<(), Status> {
         let name = &self.context.config.name;
         let owner = json!({"apiVersion": "v1", "kind": "Node", "name": name, "uid": self.uid});
-        let spec = json!({"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": micros(now)});
+        let seconds = (self.context.config.heartbeat.0 * LEASE).as_secs().max(1);
+        let spec = json!({"holderIdentity": name, "leaseDurationSeconds": seconds, "renewTime": micros(now)});
         let meta = json!({"name": name, "namespace": LEASES, "ownerReferences": [owner]});
         let body = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec});
         let key = Key::new(LEASES, name);

@@ -28,10 +28,18 @@ const DOMAIN: &str = "cluster.local";
 /// How long to wait before what the kernel refused is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Followers of some nodes' networks. They stop when this is dropped; the networks stay as they are.
+/// Followers of nodes' networks. They stop when this is dropped; the networks stay as they are.
 pub struct Followers {
-    _informers: Informers,
-    _tasks: JoinSet<()>,
+    informers: Informers,
+    world: World,
+    /// By the name of the node; dropping one ends it.
+    nodes: BTreeMap<String, Following>,
+}
+
+/// What keeps one network in step.
+enum Following {
+    Linux { _task: JoinSet<()> },
+    Simulated { _network: Arc<SimulatedNetwork> },
 }
 
 /// A network that is followed.
@@ -51,28 +59,45 @@ enum FollowError {
     Unreadable(#[from] Unreadable),
 }
 
-/// Starts to follow the cluster for these nodes, by name.
-#[must_use]
-pub fn start(client: &Client, world: &World, networks: Vec<(String, Followed)>) -> Followers {
-    let resources = [Resource::of::<Node>(), Resource::of::<Service>(), Resource::of::<EndpointSlice>()];
-    let informers = Informers::start(client, world, resources);
-    let mut tasks = JoinSet::new();
-    let nodes = informers.caches().get(&Resource::of::<Node>()).cloned().expect("just started");
-    for (name, network) in networks {
-        match network {
+impl Followers {
+    /// Starts to look at the cluster, for no node yet.
+    #[must_use]
+    pub fn start(client: &Client, world: &World) -> Self {
+        let resources = [Resource::of::<Node>(), Resource::of::<Service>(), Resource::of::<EndpointSlice>()];
+        Self { informers: Informers::start(client, world, resources), world: world.clone(), nodes: BTreeMap::new() }
+    }
+
+    /// Keeps the network of a node in step from now on, instead of the one it had before.
+    pub fn follow(&mut self, name: String, network: Followed) {
+        let caches = self.informers.caches();
+        let following = match network {
             Followed::Linux(network) => {
-                let (follower, wake) = Follower::new(name, network, informers.caches(), world.clock.clone());
-                tasks.spawn(follower.run(world.clone(), wake));
+                let (follower, wake) = Follower::new(name.clone(), network, caches, self.world.clock.clone());
+                let mut task = JoinSet::new();
+                task.spawn(follower.run(self.world.clone(), wake));
+                Following::Linux { _task: task }
             }
             // A simulated cluster may have thousands of nodes: each is told of its range and wakes for nothing else.
-            Followed::Simulated(network) => nodes.subscribe(move |change| {
-                let own = change.latest().filter(|entry| entry.key.name == name);
-                let range = own.and_then(|entry| entry.raw.text(&["spec", "podCIDR"])?.parse().ok());
-                range.into_iter().for_each(|range| network.set_pod_range(range));
-            }),
-        }
+            Followed::Simulated(network) => {
+                let nodes = caches.get(&Resource::of::<Node>()).cloned().expect("just started");
+                let (own, told) = (name.clone(), Arc::downgrade(&network));
+                nodes.subscribe(move |change| {
+                    let own = change.latest().filter(|entry| entry.key.name == own);
+                    let range = own.and_then(|entry| entry.raw.text(&["spec", "podCIDR"])?.parse().ok());
+                    if let (Some(range), Some(network)) = (range, told.upgrade()) {
+                        network.set_pod_range(range);
+                    }
+                });
+                Following::Simulated { _network: network }
+            }
+        };
+        self.nodes.insert(name, following);
     }
-    Followers { _informers: informers, _tasks: tasks }
+
+    /// Lets go of the network of a node, as it is.
+    pub fn forget(&mut self, name: &str) {
+        self.nodes.remove(name);
+    }
 }
 
 struct Follower {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::link::Links;
 use super::underlay::{Underlay, files};
-use super::{Attachment, NetError, PodNetwork, netns, nft};
+use super::{Attachment, NetError, PodNetwork, Ranges, netns, nft};
 
 const BRIDGE: &str = "cni0";
 const UPLINK: &str = "eth0";
@@ -31,17 +31,6 @@ const SETTINGS: &[(&str, &str)] = &[
     // Every connection to a service without endpoints is refused at once, not one a second.
     ("icmp_ratelimit", "0"),
 ];
-
-/// Addresses that the whole cluster shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ranges {
-    /// Every service address.
-    pub services: Ipv4Net,
-    /// Every pod address.
-    pub pods: Ipv4Net,
-    /// The service address that answers names.
-    pub dns: Ipv4Addr,
-}
 
 /// The network of one node in a namespace of its own. Cheap to clone.
 #[derive(Clone)]
@@ -73,6 +62,20 @@ impl LinuxNetwork {
             taken: Mutex::new(taken),
             peers: Mutex::default(),
         })))
+    }
+
+    /// Cuts a node off as if it lost power: its link, its namespace and those of its pods go. Safe to run again.
+    ///
+    /// Nothing may use the node's network any more; [`LinuxNetwork::open`] makes it anew. Pods keep their addresses
+    /// until they are detached.
+    pub fn cut(underlay: &Underlay, node: &str, index: u32) -> Result<(), NetError> {
+        let folder = underlay.folder(node);
+        let work = || -> io::Result<()> {
+            Links::here().delete_if_there(&underlay.node_link(index))?;
+            files(&folder.join("pods"))?.iter().try_for_each(|namespace| netns::remove(namespace))?;
+            netns::remove(&folder.join("node"))
+        };
+        work().map_err(|error| NetError::system(format!("cutting the network of node {node}"), error))
     }
 
     /// Path of the node's own network namespace.

@@ -18,11 +18,23 @@ pub mod simulated;
 #[cfg(target_os = "linux")]
 pub mod underlay;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
+use ipnet::Ipv4Net;
 use kprov_schema::Uid;
+
+/// Addresses that the whole cluster shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranges {
+    /// Every service address.
+    pub services: Ipv4Net,
+    /// Every pod address.
+    pub pods: Ipv4Net,
+    /// The service address that answers names.
+    pub dns: Ipv4Addr,
+}
 
 /// Where a pod is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use kprov_node::net::linux::{LinuxNetwork, Ranges};
+use kprov_node::net::Ranges;
+use kprov_node::net::linux::LinuxNetwork;
 use kprov_node::net::proxy::{Endpoint, Frontend, NodeView, rules};
 use kprov_node::net::underlay::{Underlay, purge};
 use kprov_node::net::{Attachment, PodNetwork, netns};

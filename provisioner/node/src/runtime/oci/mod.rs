@@ -16,7 +16,7 @@ mod shim;
 mod spawn;
 mod wire;
 
-pub use purge::purge;
+pub use purge::{cut, purge};
 pub use shim::shim_main;
 
 use std::collections::{BTreeMap, BTreeSet};

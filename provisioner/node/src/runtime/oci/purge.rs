@@ -21,16 +21,29 @@ use crate::runtime::RuntimeError;
 /// A shim that takes longer to end its pod is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ends every shim, kills every container, removes the control groups, the folder, and the leases on images.
-///
-/// May be called again, and when nothing is there. The node's agent must not be running. Logs are not in the folder and stay.
-pub async fn purge(config: &OciConfig) -> Result<(), RuntimeError> {
+/// Ends every shim and kills every container, as a power cut does. What is on disk stays, and the next agent of the node
+/// finds every container ended. The node's agent must not be running. May be called again.
+pub async fn cut(config: &OciConfig) -> Result<(), RuntimeError> {
+    end_all(config).await?;
+    let setup = Setup::detect().map_err(system("can't find the control groups"))?;
+    clear_cgroup(&Cgroup::new(setup, &config.cgroup), &config.world).await
+}
+
+async fn end_all(config: &OciConfig) -> Result<(), RuntimeError> {
     let pods = config.root.join("pods");
     let names = names_in(&pods).map_err(system(format!("can't read {}", pods.display())))?;
     let endings = names.iter().map(|name| end(PodFolder(pods.join(name)), &config.world));
     for ended in futures::future::join_all(endings).await {
         ended.map_err(system("can't end a shim"))?;
     }
+    Ok(())
+}
+
+/// Ends every shim, kills every container, removes the control groups, the folder, and the leases on images.
+///
+/// May be called again, and when nothing is there. The node's agent must not be running. Logs are not in the folder and stay.
+pub async fn purge(config: &OciConfig) -> Result<(), RuntimeError> {
+    end_all(config).await?;
     let setup = Setup::detect().map_err(system("can't find the control groups"))?;
     clear_cgroup(&Cgroup::new(setup.clone(), &config.cgroup), &config.world).await?;
     remove_parents(&setup, &config.cgroup).map_err(system("can't remove a control group"))?;
