@@ -3,13 +3,13 @@
 //! `cargo run -p kprov-examples --example web` uses the current context of your kubeconfig.
 
 use kprov::Bundle;
-use kprov::build::{ConfigMap, Container, Deployment, Env};
+use kprov::build::*;
 use kprov::client::Client;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let image = std::env::args().nth(1).unwrap_or_else(|| "nginx".to_owned());
-    let app = application(&image);
+    let image = std::env::args().nth(1).unwrap_or_else(|| "nginx".to_owned()).parse()?;
+    let app = application(image);
     if let Err(problems) = app.validate() {
         problems.iter().for_each(|problem| eprintln!("{problem}"));
         anyhow::bail!("the server would refuse {} objects", problems.len());
@@ -21,17 +21,16 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn application(image: &str) -> Bundle {
+fn application(image: Image) -> Bundle {
     let settings = ConfigMap::new("settings").file("greeting", "hello");
-    let greeting = Env::ConfigMap { name: "settings".to_owned(), key: "greeting".to_owned() };
     let container = Container::new("web", image)
         .port("http", 8080)
-        .env("GREETING", greeting)
-        .env("POD_IP", Env::Field("status.podIP"))
+        .env("GREETING", settings.key("greeting"))
+        .env("POD_IP", Field::PodIp)
         .requests("50m", "32Mi")
         .limits("500m", "128Mi");
-    let web = Deployment::new("web").replicas(2).label("tier", "front").container(container);
+    let web = Deployment::new("web", container).replicas(2).label("tier", "front");
     let mut app = Bundle::new("web");
-    app.add(settings.build()).add(web.build()).add(web.expose("http").build());
+    app.add(settings).add(web.expose("http")).add(web);
     app
 }

@@ -5,12 +5,12 @@
 //!
 //! ```
 //! use kprov::Bundle;
-//! use kprov::build::{Container, Deployment};
+//! use kprov::build::*;
 //!
-//! let web = Deployment::new("web").replicas(2).container(Container::new("nginx", "nginx:1.27").port("http", 80));
+//! let web = Deployment::new("web", Container::new("nginx", "nginx:1.27").port("http", 80)).replicas(2);
 //! let mut app = Bundle::new("shop");
-//! app.add(web.expose("http").node_port().build());
-//! app.add(web.build());
+//! app.add(web.expose("http").node_port());
+//! app.add(web);
 //! app.validate().expect("the server would take it");
 //! ```
 

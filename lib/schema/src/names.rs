@@ -49,16 +49,50 @@ fn framed(text: &str, edge: fn(u8) -> bool, inner: fn(u8) -> bool) -> bool {
     }
 }
 
-fn lower_or_digit(byte: u8) -> bool {
+const fn lower_or_digit(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
+/// Whether a text consists of DNS labels with dots between them, or of one alone.
+///
+/// Loops by hand: a `const fn` has no iterators.
+const fn is_labels(text: &str, dots: bool) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let starts = at == 0 || bytes[at - 1] == b'.';
+        let ends = at + 1 == bytes.len() || bytes[at + 1] == b'.';
+        let fine = match bytes[at] {
+            b'.' => dots && !starts && !ends,
+            b'-' => !starts && !ends,
+            byte => lower_or_digit(byte),
+        };
+        if !fine {
+            return false;
+        }
+        at += 1;
+    }
+    !bytes.is_empty()
+}
+
+/// Whether [`dns1123_label`] finds nothing wrong, for checks while a program is compiled.
+#[must_use]
+pub const fn is_dns1123_label(text: &str) -> bool {
+    text.len() <= LABEL_MAX && is_labels(text, false)
+}
+
+/// Whether [`dns1123_subdomain`] finds nothing wrong, for checks while a program is compiled.
+#[must_use]
+pub const fn is_dns1123_subdomain(text: &str) -> bool {
+    text.len() <= SUBDOMAIN_MAX && is_labels(text, true)
+}
+
 fn is_label(text: &str) -> bool {
-    framed(text, lower_or_digit, |byte| lower_or_digit(byte) || byte == b'-')
+    is_labels(text, false)
 }
 
 fn is_subdomain(text: &str) -> bool {
-    text.split('.').all(is_label)
+    is_labels(text, true)
 }
 
 fn is_key(text: &str) -> bool {

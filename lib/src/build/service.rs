@@ -3,68 +3,67 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// A service with one or more ports, reached inside the cluster unless it says otherwise.
-///
-/// Most are made by [`super::Deployment::expose`], which takes selector and ports from the pods.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    name: String,
-    selector: BTreeMap<String, String>,
-    ports: Vec<(Option<String>, u16, IntOrString)>,
-    node_port: Option<Option<u16>>,
+use super::amount::{Port, Target};
+use super::object::named;
+use super::text::{Name, Of};
+use super::wraps::object;
+
+object! {
+    /// One stable name and address for many pods, reached inside the cluster unless it says otherwise.
+    ///
+    /// Most are made by [`super::Workload::expose`], which takes selector and ports from the pods.
+    namespaced Service(core::Service)
 }
 
 impl Service {
     /// A service for the pods that carry all these labels.
-    pub fn new(name: impl Into<String>, selector: BTreeMap<String, String>) -> Self {
-        Self { name: name.into(), selector, ports: Vec::new(), node_port: None }
+    #[must_use]
+    #[track_caller]
+    pub fn new(name: impl Of<Name>, selector: BTreeMap<String, String>) -> Self {
+        let spec = core::ServiceSpec { selector: Some(selector), ..core::ServiceSpec::default() };
+        Self(core::Service { metadata: named(name.checked()), spec: Some(spec), status: None })
     }
 
-    /// Answers on `port` with the pods' port of that name.
+    fn spec(&mut self) -> &mut core::ServiceSpec {
+        self.0.spec.get_or_insert_default()
+    }
+
+    /// Answers on `port` with the pods' port of that name or number.
     #[must_use]
-    pub fn port(mut self, port: u16, target: impl Into<String>) -> Self {
-        let target = target.into();
-        self.ports.push((Some(target.clone()), port, IntOrString::String(target)));
+    #[track_caller]
+    pub fn port(mut self, port: impl Of<Port>, target: impl Of<Target>) -> Self {
+        let target = target.checked();
+        let name = match &target {
+            Target::Name(name) => Some(name.to_string()),
+            Target::Number(_) => None,
+        };
+        let port = port.checked().into();
+        let port = core::ServicePort { name, port, target_port: Some(target.into()), ..core::ServicePort::default() };
+        self.spec().ports.get_or_insert_default().push(port);
         self
     }
 
     /// Answers on a port of every node too, which the cluster chooses.
     #[must_use]
     pub fn node_port(mut self) -> Self {
-        self.node_port = Some(None);
+        self.spec().type_ = Some("NodePort".to_owned());
         self
     }
 
-    /// Answers on this port of every node too, 30000 to 32767.
+    /// Answers on this port of every node too, 30000 to 32767. It is the first port's.
     #[must_use]
-    pub fn node_port_at(mut self, port: u16) -> Self {
-        self.node_port = Some(Some(port));
-        self
+    #[track_caller]
+    pub fn node_port_at(mut self, node_port: impl Of<Port>) -> Self {
+        let node_port = Some(node_port.checked().into());
+        self.spec().ports.iter_mut().flatten().take(1).for_each(|port| port.node_port = node_port);
+        self.node_port()
     }
 
-    /// The object.
+    /// Has no address of its own: its name leads to the pods themselves.
     #[must_use]
-    pub fn build(&self) -> core::Service {
-        let node_port = self.node_port.flatten().map(i32::from);
-        let port = |(name, port, target): &(Option<String>, u16, IntOrString)| core::ServicePort {
-            name: name.clone(),
-            port: i32::from(*port),
-            target_port: Some(target.clone()),
-            node_port,
-            ..core::ServicePort::default()
-        };
-        core::Service {
-            metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-            spec: Some(core::ServiceSpec {
-                selector: Some(self.selector.clone()),
-                ports: Some(self.ports.iter().map(port).collect()),
-                type_: self.node_port.map(|_| "NodePort".to_owned()),
-                ..core::ServiceSpec::default()
-            }),
-            ..core::Service::default()
-        }
+    pub fn headless(mut self) -> Self {
+        self.spec().cluster_ip = Some("None".to_owned());
+        self
     }
 }

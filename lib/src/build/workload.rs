@@ -1,109 +1,177 @@
-//! Workloads that keep a number of pods.
+//! What workloads share: pods that they find by labels, a number of them, and services in front.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1 as apps;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::pod::{Container, name_label, spec};
+use super::amount::{Port, Target};
+use super::object::{Object, named};
+use super::pod::Template;
+use super::pods::Pods;
 use super::service::Service;
+use super::text::{Key, LabelValue, Name, Of, PortName};
 
-/// Keeps a number of equal pods, and replaces them step by step when they change.
-///
-/// Its selector is made from its name and can't disagree with the pods' labels.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Deployment {
-    name: String,
-    replicas: u32,
-    labels: BTreeMap<String, String>,
-    containers: Vec<Container>,
+/// The label that goes by the name of a workload.
+const NAME_LABEL: &str = "app.kubernetes.io/name";
+
+/// What stands for a set of pods: in front of them comes a service, around them a policy or a budget.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` selects no pods by labels of its own",
+    note = "give a Deployment, StatefulSet, DaemonSet, ReplicaSet or a Pod with labels"
+)]
+pub trait Selects {
+    /// What finds its pods.
+    fn label_selector(&self) -> LabelSelector;
+
+    /// The labels that its pods carry, as a service wants them.
+    ///
+    /// Panics when it selects by expressions, which a service cannot.
+    #[track_caller]
+    fn selector(&self) -> BTreeMap<String, String> {
+        let LabelSelector { match_labels, match_expressions } = self.label_selector();
+        assert!(
+            match_expressions.unwrap_or_default().is_empty(),
+            "a service selects by labels alone, not by expressions"
+        );
+        match_labels.filter(|labels| !labels.is_empty()).expect("pods are found by labels: add one with `label(..)`")
+    }
 }
 
-impl Deployment {
-    /// One pod, so far without a container.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), replicas: 1, labels: BTreeMap::new(), containers: Vec::new() }
-    }
+/// A workload that finds its pods by labels: Deployment, StatefulSet, DaemonSet, ReplicaSet.
+///
+/// Selector and labels are made from the name (`app.kubernetes.io/name`) and can't disagree.
+///
+/// ```
+/// use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("nginx", "nginx:1.27").port("http", 80)).labelled("app", "nginx");
+/// let service = web.expose("http").build();
+/// assert_eq!(service.spec.unwrap().selector, web.build().spec.selector.match_labels);
+/// ```
+pub trait Workload: Object + Pods + Selects {
+    /// What it finds its pods by, to change by hand.
+    fn selector_mut(&mut self) -> &mut LabelSelector;
 
-    /// How many pods to keep.
+    /// Finds its pods by this label instead of the one made from its name; called again, by this one too.
     #[must_use]
-    pub fn replicas(mut self, replicas: u32) -> Self {
-        self.replicas = replicas;
+    #[track_caller]
+    fn labelled(mut self, key: impl Of<Key>, value: impl Of<LabelValue>) -> Self {
+        let before = self.label_selector();
+        let made = name_label(self.name());
+        let labels = self.selector_mut().match_labels.get_or_insert_default();
+        if *labels == made {
+            labels.clear();
+            drop_label(self.meta_mut());
+            drop_label(self.pod_mut().0);
+        }
+        let (key, value): (String, String) = (key.checked().into(), value.checked().into());
+        self.selector_mut().match_labels.get_or_insert_default().insert(key.clone(), value.clone());
+        let after = self.label_selector();
+        let (metadata, spec) = self.pod_mut();
+        metadata.labels.get_or_insert_default().insert(key, value);
+        super::placement::reselect(spec, &before, &after);
         self
     }
 
-    /// Adds a container to every pod.
-    #[must_use]
-    pub fn container(mut self, container: Container) -> Self {
-        self.containers.push(container);
-        self
-    }
-
-    /// Adds a label to the deployment and its pods; the selector stays as it is.
-    #[must_use]
-    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.insert(key.into(), value.into());
-        self
-    }
-
-    /// A service of the same name for the containers' port of that name, on the same number.
+    /// A service of the workload's name for the containers' port of that name, on the same number.
     ///
     /// Panics when no container has such a port: that is a mistake in the program, not in its input.
     #[must_use]
     #[track_caller]
-    pub fn expose(&self, port: &str) -> Service {
-        let built = self.containers.iter().map(Container::build);
-        let number = built
-            .flat_map(|container| container.ports.unwrap_or_default())
-            .find(|candidate| candidate.name.as_deref() == Some(port))
-            .and_then(|found| u16::try_from(found.container_port).ok())
-            .unwrap_or_else(|| panic!("no container of deployment {} has a port named {port:?}", self.name));
-        Service::new(&self.name, name_label(&self.name)).port(number, port)
+    fn expose(&self, port: impl Of<PortName>) -> Service {
+        let port = port.checked();
+        let number = u16::try_from(container_port(self, port.as_str()).container_port).unwrap_or_default();
+        self.expose_on(number, port)
     }
 
-    /// The object.
+    /// A service of the workload's name that answers on another port than its containers.
+    ///
+    /// Panics when the target is a name that no container's port has.
     #[must_use]
-    pub fn build(&self) -> apps::Deployment {
-        let selector = name_label(&self.name);
-        let mut labels = self.labels.clone();
-        labels.extend(selector.clone());
-        let meta = |name| ObjectMeta { name, labels: Some(labels.clone()), ..ObjectMeta::default() };
-        apps::Deployment {
-            metadata: meta(Some(self.name.clone())),
-            spec: apps::DeploymentSpec {
-                replicas: Some(i32::try_from(self.replicas).unwrap_or(i32::MAX)),
-                selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
-                template: core::PodTemplateSpec { metadata: Some(meta(None)), spec: Some(spec(&self.containers)) },
-                ..apps::DeploymentSpec::default()
-            },
-            ..apps::Deployment::default()
+    #[track_caller]
+    fn expose_on(&self, port: impl Of<Port>, target: impl Of<Target>) -> Service {
+        let target = target.checked();
+        let found = match &target {
+            Target::Name(name) => Some(container_port(self, name.as_str())),
+            Target::Number(_) => None,
+        };
+        let service_port = core::ServicePort {
+            name: found.and_then(|found| found.name.clone()),
+            port: port.checked().into(),
+            protocol: found.and_then(|found| found.protocol.clone()),
+            target_port: Some(target.into()),
+            ..core::ServicePort::default()
+        };
+        let name: Name = self.name().parse().unwrap_or_else(|error| panic!("{error}"));
+        let service = Service::new(name, self.selector());
+        service.edit(|raw| raw.spec.get_or_insert_default().ports = Some(vec![service_port]))
+    }
+}
+
+/// The containers' port of that name.
+#[track_caller]
+pub(super) fn container_port<'a>(workload: &'a (impl Object + Pods), name: &str) -> &'a core::ContainerPort {
+    let ports = container_ports(workload);
+    let Some(found) = ports.iter().find(|port| port.name.as_deref() == Some(name)) else {
+        let names: Vec<&str> = ports.iter().filter_map(|port| port.name.as_deref()).collect();
+        let listed =
+            if names.is_empty() { "none is named".to_owned() } else { format!("its ports: {}", names.join(", ")) };
+        panic!("no container of {} has a port named {name:?}; {listed}", workload.name());
+    };
+    found
+}
+
+/// All ports of the containers and sidecars.
+pub(super) fn container_ports(pods: &impl Pods) -> Vec<&core::ContainerPort> {
+    let Some(spec) = pods.pod().1 else { return Vec::new() };
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    containers.flat_map(|container| container.ports.iter().flatten()).collect()
+}
+
+/// The label that a selector made here goes by.
+///
+/// The value of a label has at most 63 characters and a name may have more: its end tells workloads apart.
+fn name_label(name: &str) -> BTreeMap<String, String> {
+    let end = &name[name.len().saturating_sub(63)..];
+    BTreeMap::from([(NAME_LABEL.to_owned(), end.trim_start_matches(['-', '.']).to_owned())])
+}
+
+fn drop_label(metadata: &mut ObjectMeta) {
+    if let Some(labels) = &mut metadata.labels {
+        labels.remove(NAME_LABEL);
+    }
+    metadata.labels = metadata.labels.take().filter(|labels| !labels.is_empty());
+}
+
+/// Metadata, selector and template of a new workload, which agree.
+#[track_caller]
+pub(super) fn agreeing(name: Name, template: Template) -> (ObjectMeta, LabelSelector, core::PodTemplateSpec) {
+    let labels = name_label(name.as_str());
+    let selector = LabelSelector { match_labels: Some(labels.clone()), match_expressions: None };
+    let mut template = template.0;
+    template.metadata.get_or_insert_default().labels.get_or_insert_default().extend(labels.clone());
+    if let Some(spec) = &mut template.spec {
+        super::placement::reselect(spec, &LabelSelector::default(), &selector);
+    }
+    (ObjectMeta { labels: Some(labels), ..named(name) }, selector, template)
+}
+
+/// Implements [`Workload`] and what it needs for a kind with `spec.selector` and `spec.template`.
+macro_rules! workload {
+    ($name:ident) => {
+        $crate::build::pods::pods!($name, spec.template, selector = spec.selector);
+
+        impl $crate::build::Selects for $name {
+            fn label_selector(&self) -> LabelSelector {
+                self.0.spec.selector.clone()
+            }
         }
-    }
+
+        impl $crate::build::Workload for $name {
+            fn selector_mut(&mut self) -> &mut LabelSelector {
+                &mut self.0.spec.selector
+            }
+        }
+    };
 }
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_deployment_and_its_service_agree() {
-        let web = Deployment::new("web").replicas(2).container(Container::new("c", "nginx").port("http", 8080));
-        let deployment = serde_json::to_value(web.build()).unwrap();
-        let service = serde_json::to_value(web.expose("http").node_port().build()).unwrap();
-        let selector = json!({"app.kubernetes.io/name": "web"});
-        assert_eq!(deployment["spec"]["selector"]["matchLabels"], selector);
-        assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], selector);
-        assert_eq!(service["spec"]["selector"], selector);
-        assert_eq!(service["spec"]["ports"], json!([{"name": "http", "port": 8080, "targetPort": "http"}]));
-        assert_eq!(service["spec"]["type"], "NodePort");
-    }
-
-    #[test]
-    #[should_panic(expected = "no container of deployment web has a port named \"http\"")]
-    fn exposing_an_unknown_port_is_a_mistake() {
-        let _ = Deployment::new("web").expose("http");
-    }
-}
+pub(super) use workload;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kprov::Bundle;
-use kprov::build::{Container, Deployment, Env};
+use kprov::build::{Container, Deployment, Field, Workload};
 use kprov::client::Client;
 use kprov::client::kube::Api;
 use kprov::cluster::{Cluster, Provider, Report, Runtime};
@@ -20,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn bundle() -> Bundle {
     let container = Container::new("echo", kprov_node::images::BUILTIN)
         .port("http", 8080)
-        .env("POD_NAME", Env::Field("metadata.name"))
+        .env("POD_NAME", Field::PodName)
         .requests("10m", "8Mi")
         .limits("500m", "64Mi");
-    let echo = Deployment::new(NAME).replicas(2).container(container);
+    let echo = Deployment::new(NAME, container).replicas(2);
     let mut bundle = Bundle::new(NAME);
-    bundle.add(echo.build()).add(echo.expose("http").node_port().build());
+    bundle.add(echo.expose("http").node_port()).add(echo);
     bundle
 }
 

@@ -1,0 +1,161 @@
+//! What can be said of pods wherever they are described: alone, in a template, in every workload.
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+use super::container::Container;
+use super::text::{Key, LabelValue, Of};
+use super::volume::{Mountable, Volume};
+
+/// Everything that has the description of a pod.
+///
+/// ```
+/// use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27"))
+///     .init(Container::new("migrate", "shop:1").args(["migrate"]))
+///     .sidecar(Container::new("log", "fluent-bit:4"))
+///     .pod_annotation("example.com/scrape", "true");
+/// assert_eq!(web.build().spec.template.spec.unwrap().init_containers.unwrap().len(), 2);
+/// ```
+pub trait Pods: Sized {
+    /// The pods' metadata and description; `None` is what nothing has been said about yet.
+    fn pod(&self) -> (Option<&ObjectMeta>, Option<&core::PodSpec>);
+
+    /// The pods' metadata and description, to change by hand.
+    fn pod_mut(&mut self) -> (&mut ObjectMeta, &mut core::PodSpec);
+
+    /// What the workload selects its pods by; the labels in it can't be changed on the pods alone.
+    fn pod_selector(&self) -> Option<&LabelSelector> {
+        None
+    }
+
+    /// Changes the pods' description by hand, for what has no method.
+    #[must_use]
+    fn edit_pod(mut self, change: impl FnOnce(&mut core::PodSpec)) -> Self {
+        change(self.pod_mut().1);
+        self
+    }
+
+    /// Adds a container, with its volumes.
+    ///
+    /// Panics when the pod has a container of that name, or another volume of one of the names.
+    #[must_use]
+    #[track_caller]
+    fn container(mut self, container: Container) -> Self {
+        let spec = self.pod_mut().1;
+        let container = admit(spec, container);
+        spec.containers.push(container);
+        self
+    }
+
+    /// Adds a container that must end well before the next one, and the pod's main containers, start.
+    ///
+    /// Panics as [`Pods::container`] does, and when it has a probe or a hook: those are for what goes on running.
+    #[must_use]
+    #[track_caller]
+    fn init(mut self, container: Container) -> Self {
+        let raw = container.as_ref();
+        let lasting = raw.readiness_probe.is_some() || raw.liveness_probe.is_some() || raw.startup_probe.is_some();
+        assert!(
+            !lasting && raw.lifecycle.is_none(),
+            "init container {} has probes or hooks, which are for containers that go on running: make it a `sidecar`",
+            raw.name
+        );
+        let spec = self.pod_mut().1;
+        let container = admit(spec, container);
+        spec.init_containers.get_or_insert_default().push(container);
+        self
+    }
+
+    /// Adds a container that starts before the main ones, runs beside them and ends after them.
+    ///
+    /// Panics as [`Pods::container`] does.
+    #[must_use]
+    #[track_caller]
+    fn sidecar(mut self, container: Container) -> Self {
+        let spec = self.pod_mut().1;
+        let mut container = admit(spec, container);
+        container.restart_policy = Some("Always".to_owned());
+        spec.init_containers.get_or_insert_default().push(container);
+        self
+    }
+
+    /// Adds a volume that no container mounts through [`Container::mount`].
+    ///
+    /// Panics when another volume has its name.
+    #[must_use]
+    #[track_caller]
+    fn volume(mut self, volume: impl Mountable) -> Self {
+        let volume = volume.volume().into();
+        Volume::gather(self.pod_mut().1.volumes.get_or_insert_default(), volume);
+        self
+    }
+
+    /// Adds a label to the pods.
+    ///
+    /// Panics when the workload selects by a label of that key: it would no longer find its pods.
+    #[must_use]
+    #[track_caller]
+    fn pod_label(mut self, key: impl Of<Key>, value: impl Of<LabelValue>) -> Self {
+        let (key, value): (String, String) = (key.checked().into(), value.checked().into());
+        let selected = self.pod_selector().and_then(|selector| selector.match_labels.as_ref()?.get(&key));
+        if let Some(selected) = selected.filter(|selected| **selected != value) {
+            panic!("the pods are selected by {key}={selected}: say `labelled(\"{key}\", \"{value}\")` instead");
+        }
+        self.pod_mut().0.labels.get_or_insert_default().insert(key, value);
+        self
+    }
+
+    /// Adds an annotation to the pods.
+    #[must_use]
+    #[track_caller]
+    fn pod_annotation(mut self, key: impl Of<Key>, value: impl Into<String>) -> Self {
+        self.pod_mut().0.annotations.get_or_insert_default().insert(key.checked().into(), value.into());
+        self
+    }
+}
+
+/// Takes a container's volumes into a pod, and gives the container back.
+#[track_caller]
+pub(super) fn admit(spec: &mut core::PodSpec, container: Container) -> core::Container {
+    let Container(container, volumes) = container;
+    let taken =
+        spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|one| one.name == container.name);
+    assert!(!taken, "the pod has a container named {} already", container.name);
+    for volume in volumes {
+        Volume::gather(spec.volumes.get_or_insert_default(), volume);
+    }
+    container
+}
+
+/// Implements [`Pods`] for a workload whose template is at a path.
+macro_rules! pods {
+    ($name:ident, $($template:ident).+ $(, selector = $($selector:ident).+)?) => {
+        impl $crate::build::Pods for $name {
+            fn pod(
+                &self,
+            ) -> (
+                Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
+                Option<&k8s_openapi::api::core::v1::PodSpec>,
+            ) {
+                let template = &self.0.$($template).+;
+                (template.metadata.as_ref(), template.spec.as_ref())
+            }
+
+            fn pod_mut(
+                &mut self,
+            ) -> (
+                &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+                &mut k8s_openapi::api::core::v1::PodSpec,
+            ) {
+                let template = &mut self.0.$($template).+;
+                (template.metadata.get_or_insert_default(), template.spec.get_or_insert_default())
+            }
+
+            $(fn pod_selector(&self) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector> {
+                Some(&self.0.$($selector).+)
+            })?
+        }
+    };
+}
+pub(super) use pods;
