@@ -267,6 +267,14 @@ impl Portion {
     pub const fn is_zero(self) -> bool {
         matches!(self, Self::Count(0) | Self::Share(Percent(0)))
     }
+
+    /// How far a rolling change may go above and below the number that is wanted.
+    #[track_caller]
+    pub(super) fn step(surge: Self, unavailable: Self) -> (IntOrString, IntOrString) {
+        let stuck = surge.is_zero() && unavailable.is_zero();
+        assert!(!stuck, "with surge and unavailable both 0 no pod can ever be replaced: allow 1 of either");
+        (surge.into(), unavailable.into())
+    }
 }
 
 impl FromStr for Portion {

@@ -20,7 +20,7 @@ object! {
     /// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>
     namespaced Deployment(apps::Deployment)
 }
-workload!(Deployment);
+workload!(Deployment, template, replicas, history);
 
 impl Deployment {
     /// One pod of that kind.
@@ -32,23 +32,14 @@ impl Deployment {
         Self(apps::Deployment { metadata, spec, status: None })
     }
 
-    /// How many pods to keep.
-    #[must_use]
-    pub fn replicas(mut self, replicas: u16) -> Self {
-        self.0.spec.replicas = Some(i32::from(replicas));
-        self
-    }
-
     /// Replaces pods step by step: this many more than wanted at a time, this many fewer. 25 % each without it.
     ///
     /// Panics when both are 0: nothing could ever be replaced.
     #[must_use]
     #[track_caller]
     pub fn rolling(mut self, surge: impl Of<Portion>, unavailable: impl Of<Portion>) -> Self {
-        let (surge, unavailable) = (surge.checked(), unavailable.checked());
-        assert!(!surge.is_zero() || !unavailable.is_zero(), "with surge and unavailable both 0 no pod can be replaced");
-        let rolling =
-            apps::RollingUpdateDeployment { max_surge: Some(surge.into()), max_unavailable: Some(unavailable.into()) };
+        let (surge, unavailable) = Portion::step(surge.checked(), unavailable.checked());
+        let rolling = apps::RollingUpdateDeployment { max_surge: Some(surge), max_unavailable: Some(unavailable) };
         let type_ = Some("RollingUpdate".to_owned());
         self.0.spec.strategy = Some(apps::DeploymentStrategy { rolling_update: Some(rolling), type_ });
         self
@@ -59,21 +50,6 @@ impl Deployment {
     pub fn recreate(mut self) -> Self {
         let type_ = Some("Recreate".to_owned());
         self.0.spec.strategy = Some(apps::DeploymentStrategy { rolling_update: None, type_ });
-        self
-    }
-
-    /// How long a new pod must be ready before it counts; 0 without it.
-    #[must_use]
-    #[track_caller]
-    pub fn min_ready(mut self, time: impl Time) -> Self {
-        self.0.spec.min_ready_seconds = Some(time.whole_seconds());
-        self
-    }
-
-    /// How many former versions are kept for a rollback; 10 without it.
-    #[must_use]
-    pub fn history(mut self, versions: u16) -> Self {
-        self.0.spec.revision_history_limit = Some(i32::from(versions));
         self
     }
 

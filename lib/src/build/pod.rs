@@ -3,9 +3,10 @@
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
+use super::amount::Time;
 use super::container::Container;
 use super::object::named;
-use super::pods::{Pods, admit};
+use super::pods::{Ends, Pods, admit};
 use super::text::{Name, Of};
 use super::workload::Selects;
 use super::wraps::{object, part};
@@ -76,7 +77,17 @@ impl Pod {
         let metadata = ObjectMeta { name: named(name.checked()).name, ..metadata.unwrap_or_default() };
         Self(core::Pod { metadata, spec, status: None })
     }
+
+    /// How long the pod may run; then it is ended and has failed.
+    #[must_use]
+    #[track_caller]
+    pub fn deadline(mut self, time: impl Time) -> Self {
+        self.0.spec.get_or_insert_default().active_deadline_seconds = Some(time.whole_seconds());
+        self
+    }
 }
+
+impl Ends for Pod {}
 
 impl Pods for Pod {
     fn pod(&self) -> (Option<&ObjectMeta>, Option<&core::PodSpec>) {

@@ -3,8 +3,13 @@
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
+use super::account::ServiceAccount;
+use super::amount::Time;
+use super::config::Secret;
 use super::container::Container;
-use super::text::{Key, LabelValue, Of};
+use super::object::Named;
+use super::security;
+use super::text::{Key, LabelValue, Name, Of};
 use super::volume::{Mountable, Volume};
 
 /// Everything that has the description of a pod.
@@ -113,24 +118,107 @@ pub trait Pods: Sized {
         self.pod_mut().0.annotations.get_or_insert_default().insert(key.checked().into(), value.into());
         self
     }
+
+    /// Who the programs are when they talk to the API server.
+    #[must_use]
+    #[track_caller]
+    fn service_account(mut self, account: impl Named<ServiceAccount>) -> Self {
+        self.pod_mut().1.service_account_name = Some(account.object_name().into());
+        self
+    }
+
+    /// Gives the containers no token of the service account.
+    #[must_use]
+    fn no_account_token(mut self) -> Self {
+        self.pod_mut().1.automount_service_account_token = Some(false);
+        self
+    }
+
+    /// Fetches images with what this secret says about a registry.
+    #[must_use]
+    #[track_caller]
+    fn pull_secret(mut self, secret: impl Named<Secret>) -> Self {
+        let reference = core::LocalObjectReference { name: secret.object_name().into() };
+        self.pod_mut().1.image_pull_secrets.get_or_insert_default().push(reference);
+        self
+    }
+
+    /// How long containers may take to end when they are told to; 30 s without it.
+    #[must_use]
+    #[track_caller]
+    fn grace(mut self, time: impl Time) -> Self {
+        self.pod_mut().1.termination_grace_period_seconds = Some(time.whole_seconds());
+        self
+    }
+
+    /// Lets the containers see each other's processes.
+    #[must_use]
+    fn share_processes(mut self) -> Self {
+        self.pod_mut().1.share_process_namespace = Some(true);
+        self
+    }
+
+    /// Tells the containers nothing of services in their environment; DNS knows them anyway.
+    #[must_use]
+    fn no_service_links(mut self) -> Self {
+        self.pod_mut().1.enable_service_links = Some(false);
+        self
+    }
+
+    /// The class of container runtime, where nodes have several.
+    #[must_use]
+    #[track_caller]
+    fn runtime_class(mut self, class: impl Of<Name>) -> Self {
+        self.pod_mut().1.runtime_class_name = Some(class.checked().into());
+        self
+    }
+
+    /// Leaves containers that have ended as they are.
+    #[must_use]
+    fn never_restart(mut self) -> Self
+    where
+        Self: Ends,
+    {
+        self.pod_mut().1.restart_policy = Some("Never".to_owned());
+        self
+    }
+
+    /// Starts containers again, in the same pod, that have ended with another code than 0.
+    #[must_use]
+    fn restart_on_failure(mut self) -> Self
+    where
+        Self: Ends,
+    {
+        self.pod_mut().1.restart_policy = Some("OnFailure".to_owned());
+        self
+    }
 }
+
+/// What has pods that may end by themselves.
+#[diagnostic::on_unimplemented(
+    message = "the pods of a `{Self}` never end by themselves: their containers always start again",
+    label = "the API allows no other restart policy here",
+    note = "what runs to its end is a `Job`, a `CronJob` or a `Pod`"
+)]
+pub trait Ends {}
 
 /// Takes a container's volumes into a pod, and gives the container back.
 #[track_caller]
 pub(super) fn admit(spec: &mut core::PodSpec, container: Container) -> core::Container {
-    let Container(container, volumes) = container;
+    let Container(mut container, volumes) = container;
     let taken =
         spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|one| one.name == container.name);
     assert!(!taken, "the pod has a container named {} already", container.name);
+    security::join(spec, &mut container);
     for volume in volumes {
         Volume::gather(spec.volumes.get_or_insert_default(), volume);
     }
     container
 }
 
-/// Implements [`Pods`] for a workload whose template is at a path.
+/// Implements [`Pods`] for a workload with `spec.template` and `spec.selector`.
 macro_rules! pods {
-    ($name:ident, $($template:ident).+ $(, selector = $($selector:ident).+)?) => {
+    ($name:ident) => {
         impl $crate::build::Pods for $name {
             fn pod(
                 &self,
@@ -138,7 +226,7 @@ macro_rules! pods {
                 Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
                 Option<&k8s_openapi::api::core::v1::PodSpec>,
             ) {
-                let template = &self.0.$($template).+;
+                let template = &self.0.spec.template;
                 (template.metadata.as_ref(), template.spec.as_ref())
             }
 
@@ -148,13 +236,13 @@ macro_rules! pods {
                 &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
                 &mut k8s_openapi::api::core::v1::PodSpec,
             ) {
-                let template = &mut self.0.$($template).+;
+                let template = &mut self.0.spec.template;
                 (template.metadata.get_or_insert_default(), template.spec.get_or_insert_default())
             }
 
-            $(fn pod_selector(&self) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector> {
-                Some(&self.0.$($selector).+)
-            })?
+            fn pod_selector(&self) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector> {
+                Some(&self.0.spec.selector)
+            }
         }
     };
 }

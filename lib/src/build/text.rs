@@ -5,11 +5,9 @@
 //! program says what to do about a mistake: `text.parse::<Name>()?`.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::str::FromStr;
 
 use kprov_schema::{cron, image, names};
-use serde::{Deserialize, Serialize};
 
 /// Why a text is not what it should be.
 ///
@@ -73,9 +71,9 @@ impl<T: Text> Of<T> for &'static str {
 macro_rules! text {
     ($(#[$meta:meta])* $name:ident, $what:literal, $rule:expr) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Cow<'static, str>);
+        pub struct $name(std::borrow::Cow<'static, str>);
 
         impl $name {
             /// The text.
@@ -85,28 +83,28 @@ macro_rules! text {
             }
         }
 
-        impl FromStr for $name {
-            type Err = Invalid;
+        impl std::str::FromStr for $name {
+            type Err = $crate::build::Invalid;
 
-            fn from_str(text: &str) -> Result<Self, Invalid> {
+            fn from_str(text: &str) -> Result<Self, $crate::build::Invalid> {
                 text.to_owned().try_into()
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = Invalid;
+            type Error = $crate::build::Invalid;
 
-            fn try_from(text: String) -> Result<Self, Invalid> {
+            fn try_from(text: String) -> Result<Self, $crate::build::Invalid> {
                 let rule: fn(&str) -> Vec<String> = $rule;
                 match rule(&text).join("; ") {
-                    why if why.is_empty() => Ok(Self(Cow::Owned(text))),
-                    why => Err(Invalid { what: $what, text, why }),
+                    why if why.is_empty() => Ok(Self(std::borrow::Cow::Owned(text))),
+                    why => Err($crate::build::Invalid { what: $what, text, why }),
                 }
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }

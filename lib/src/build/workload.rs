@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::amount::{Port, Target};
+use super::amount::{Port, Target, Time};
 use super::object::{Object, named};
 use super::pod::Template;
 use super::pods::Pods;
@@ -51,6 +51,37 @@ pub trait Selects {
 pub trait Workload: Object + Pods + Selects {
     /// What it finds its pods by, to change by hand.
     fn selector_mut(&mut self) -> &mut LabelSelector;
+
+    /// How many seconds a pod must be ready before it counts, to change by hand.
+    fn min_ready_mut(&mut self) -> &mut Option<i32>;
+
+    /// How many pods to keep; 1 without it.
+    #[must_use]
+    fn replicas(mut self, replicas: u16) -> Self
+    where
+        Self: Scaled,
+    {
+        *self.replicas_mut() = Some(i32::from(replicas));
+        self
+    }
+
+    /// How long a new pod must be ready before it counts; 0 without it.
+    #[must_use]
+    #[track_caller]
+    fn min_ready(mut self, time: impl Time) -> Self {
+        *self.min_ready_mut() = Some(time.whole_seconds());
+        self
+    }
+
+    /// How many former versions are kept for a rollback; 10 without it.
+    #[must_use]
+    fn history(mut self, versions: u16) -> Self
+    where
+        Self: Versioned,
+    {
+        *self.history_mut() = Some(i32::from(versions));
+        self
+    }
 
     /// Finds its pods by this label instead of the one made from its name; called again, by this one too.
     #[must_use]
@@ -108,6 +139,27 @@ pub trait Workload: Object + Pods + Selects {
     }
 }
 
+/// A workload of which there is a number of pods.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` has no number of pods",
+    label = "its nodes decide how many there are",
+    note = "choose nodes with `node_selector(..)`, or take a `Deployment`"
+)]
+pub trait Scaled {
+    /// How many pods to keep, to change by hand.
+    fn replicas_mut(&mut self) -> &mut Option<i32>;
+}
+
+/// A workload that keeps former versions of its pods' description.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` keeps no former versions",
+    note = "take a `Deployment`, which makes a new replica set for every version"
+)]
+pub trait Versioned {
+    /// How many former versions are kept, to change by hand.
+    fn history_mut(&mut self) -> &mut Option<i32>;
+}
+
 /// The containers' port of that name.
 #[track_caller]
 pub(super) fn container_port<'a>(workload: &'a (impl Object + Pods), name: &str) -> &'a core::ContainerPort {
@@ -131,7 +183,7 @@ pub(super) fn container_ports(pods: &impl Pods) -> Vec<&core::ContainerPort> {
 /// The label that a selector made here goes by.
 ///
 /// The value of a label has at most 63 characters and a name may have more: its end tells workloads apart.
-fn name_label(name: &str) -> BTreeMap<String, String> {
+pub(super) fn name_label(name: &str) -> BTreeMap<String, String> {
     let end = &name[name.len().saturating_sub(63)..];
     BTreeMap::from([(NAME_LABEL.to_owned(), end.trim_start_matches(['-', '.']).to_owned())])
 }
@@ -156,11 +208,10 @@ pub(super) fn agreeing(name: Name, template: Template) -> (ObjectMeta, LabelSele
     (ObjectMeta { labels: Some(labels), ..named(name) }, selector, template)
 }
 
-/// Implements [`Workload`] and what it needs for a kind with `spec.selector` and `spec.template`.
+/// Implements [`Workload`] and what it needs for a kind with `spec.selector`; `template` when it has `spec.template`,
+/// `replicas` and `history` when it has those.
 macro_rules! workload {
-    ($name:ident) => {
-        $crate::build::pods::pods!($name, spec.template, selector = spec.selector);
-
+    ($name:ident $(, $has:ident)*) => {
         impl $crate::build::Selects for $name {
             fn label_selector(&self) -> LabelSelector {
                 self.0.spec.selector.clone()
@@ -170,6 +221,29 @@ macro_rules! workload {
         impl $crate::build::Workload for $name {
             fn selector_mut(&mut self) -> &mut LabelSelector {
                 &mut self.0.spec.selector
+            }
+
+            fn min_ready_mut(&mut self) -> &mut Option<i32> {
+                &mut self.0.spec.min_ready_seconds
+            }
+        }
+
+        $($crate::build::workload::workload!(@ $has $name);)*
+    };
+    (@ template $name:ident) => {
+        $crate::build::pods::pods!($name);
+    };
+    (@ replicas $name:ident) => {
+        impl $crate::build::Scaled for $name {
+            fn replicas_mut(&mut self) -> &mut Option<i32> {
+                &mut self.0.spec.replicas
+            }
+        }
+    };
+    (@ history $name:ident) => {
+        impl $crate::build::Versioned for $name {
+            fn history_mut(&mut self) -> &mut Option<i32> {
+                &mut self.0.spec.revision_history_limit
             }
         }
     };
