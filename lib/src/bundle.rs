@@ -1,38 +1,29 @@
 //! What belongs together: an ordered set of objects under one name.
 
+use std::path::Path;
+
 use kprov_schema::kind::Write;
+use kprov_schema::yaml::{self, YamlError};
 use kprov_schema::{FieldError, KINDS, Kind, Object};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::yaml::{self, YamlError};
+use crate::manifest::{Manifest, Manifests, Origin};
+use crate::problem::{Problem, Severity};
 
 /// An ordered set of objects with one name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bundle {
     name: String,
     objects: Vec<Object>,
-}
-
-/// What the server would say about one object of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// `Kind/name`.
-    pub object: String,
-    /// The error, in the server's words.
-    pub message: String,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.object, self.message)
-    }
+    /// Where each of the objects was read; `None` for those that a program made.
+    origins: Vec<Option<Origin>>,
 }
 
 impl Bundle {
     /// An empty bundle.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), objects: Vec::new() }
+        Self { name: name.into(), objects: Vec::new(), origins: Vec::new() }
     }
 
     /// Its name.
@@ -50,15 +41,21 @@ impl Bundle {
     /// Adds an object.
     pub fn add<K: k8s_openapi::Resource + Serialize>(&mut self, object: K) -> &mut Self {
         let value = serde_json::to_value(object).expect("a Kubernetes struct serializes");
-        self.objects.push(Object::try_from(value).expect("a Kubernetes struct is a map"));
+        self.push(Object::try_from(value).expect("a Kubernetes struct is a map"), None);
         self
+    }
+
+    fn push(&mut self, object: Object, origin: Option<Origin>) {
+        self.objects.push(object);
+        self.origins.push(origin);
     }
 
     /// Every error that the server would find without looking at other objects.
     ///
     /// Errors: all of them, object by object; kinds that the bundled server does not know are not checked.
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
-        let problems: Vec<Problem> = self.objects.iter().flat_map(problems).collect();
+        let checked = self.objects.iter().zip(&self.origins);
+        let problems: Vec<Problem> = checked.flat_map(|(object, origin)| problems(object, origin.as_ref())).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -68,29 +65,34 @@ impl Bundle {
         Ok(documents?.join("---\n"))
     }
 
-    /// Reads YAML documents; a `List` stands for its items.
+    /// Reads YAML documents, lists or JSON; a `List` stands for its items.
     ///
-    /// Errors: what is no YAML, with line and column, and documents that are no map.
-    pub fn from_yaml(name: impl Into<String>, text: &str) -> Result<Self, YamlError> {
-        let mut bundle = Self::new(name);
-        for document in yaml::documents(text)? {
-            bundle.add_document(document)?;
-        }
-        Ok(bundle)
+    /// Errors: all of what can't be read, with line and column.
+    pub fn from_yaml(name: impl Into<String>, text: &str) -> Result<Self, Vec<Problem>> {
+        Self::from_manifests(name, Manifests::parse("<text>", text))
     }
 
-    fn add_document(&mut self, document: Value) -> Result<(), YamlError> {
-        let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-        match document {
-            Value::Object(mut list) if is_list && list.get("items").is_some_and(Value::is_array) => {
-                if let Some(Value::Array(items)) = list.remove("items") {
-                    return items.into_iter().try_for_each(|item| self.add_document(item));
-                }
-            }
-            Value::Object(map) => self.objects.push(Object::from(map)),
-            other => return Err(YamlError::new(format!("an object is a map, and this is none: {other}"))),
+    /// Reads files, folders, and for `-` standard input, as [`Manifests::read`] does.
+    ///
+    /// Errors: all of what can't be read, with file, line and column.
+    pub fn read<P: AsRef<Path>>(
+        name: impl Into<String>,
+        paths: impl IntoIterator<Item = P>,
+        recursive: bool,
+    ) -> Result<Self, Vec<Problem>> {
+        Self::from_manifests(name, Manifests::read(paths, recursive))
+    }
+
+    /// A bundle of what was read. Errors: the problems of reading it, if there are any.
+    pub fn from_manifests(name: impl Into<String>, read: Manifests) -> Result<Self, Vec<Problem>> {
+        if !read.problems.is_empty() {
+            return Err(read.problems);
         }
-        Ok(())
+        let mut bundle = Self::new(name);
+        for Manifest { object, origin } in read.all {
+            bundle.push(object, Some(origin));
+        }
+        Ok(bundle)
     }
 }
 
@@ -99,18 +101,26 @@ fn kind_of(object: &Object) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.kind == object.kind() && kind.resource.api_version() == object.api_version())
 }
 
-fn problems(object: &Object) -> Vec<Problem> {
+fn problems(object: &Object, origin: Option<&Origin>) -> Vec<Problem> {
     let Some(kind) = kind_of(object) else { return Vec::new() };
     let name = format!("{}/{}", object.kind(), object.name());
-    let problem = |message: String| Problem { object: name.clone(), message };
+    let problem = |path: &str, message: String| {
+        let mut problem = Problem::new(Severity::Error, message);
+        problem.object.clone_from(&name);
+        problem.path = path.to_owned();
+        match origin {
+            Some(origin) => problem.at(&origin.source, origin.node.find(path).at),
+            None => problem,
+        }
+    };
     let mut object = object.clone();
     if kind.is_namespaced() && object.namespace().is_empty() {
         object.set(&["metadata", "namespace"], Value::String("default".to_owned()));
     }
     let checked = kind.fill_defaults(&mut object).and_then(|()| kind.validate(&object, None, Write::Main));
     match checked {
-        Ok(errors) => errors.iter().map(FieldError::to_string).map(problem).collect(),
-        Err(message) => vec![problem(message)],
+        Ok(errors) => errors.iter().map(|error: &FieldError| problem(&error.field, error.to_string())).collect(),
+        Err(message) => vec![problem("", message)],
     }
 }
 
@@ -124,7 +134,7 @@ mod tests {
         let kinds: Vec<String> =
             Bundle::from_yaml("b", text).unwrap().objects().iter().map(|object| object.kind().to_owned()).collect();
         assert_eq!(kinds, ["A", "B", "C"]);
-        assert!(Bundle::from_yaml("b", "kind: A\n---\n- kind: B\n").unwrap_err().to_string().contains("is a map"));
+        assert!(Bundle::from_yaml("b", "kind: A\n---\n- kind: B\n").unwrap_err()[0].message.contains("is a map"));
     }
 
     #[test]

@@ -19,8 +19,11 @@ mod bundle;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod cluster;
-pub mod yaml;
+pub mod manifest;
+mod problem;
 
-pub use bundle::{Bundle, Problem};
+pub use bundle::Bundle;
 pub use k8s_openapi;
 pub use kprov_schema as schema;
+pub use kprov_schema::yaml;
+pub use problem::{At, Problem, Severity, Source};

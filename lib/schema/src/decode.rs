@@ -5,13 +5,13 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::protobuf;
 use crate::status::Status;
 use crate::structure::{Ref, schema};
+use crate::yaml::{self, EqualKeys};
 
 mod reader;
 mod scalar;
@@ -159,12 +159,11 @@ fn decoded(target: &Target, map: Map<String, Value>, warnings: Vec<String>) -> D
 
 fn yaml(body: &[u8], validation: Validation) -> Result<Value, String> {
     let repeated = match validation {
-        Validation::Strict => DuplicateKeyPolicy::Error,
-        Validation::Warn | Validation::Ignore => DuplicateKeyPolicy::LastWins,
+        Validation::Strict => EqualKeys::Refuse,
+        Validation::Warn | Validation::Ignore => EqualKeys::LastCounts,
     };
     let text = std::str::from_utf8(body).map_err(|error| format!("yaml: {error}"))?;
-    let options = serde_saphyr::options! { legacy_octal_numbers: true, duplicate_keys: repeated };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| format!("yaml: {error}"))
+    yaml::value(text, repeated).map_err(|error| format!("yaml: {}", error.in_one_line()))
 }
 
 fn decode_json(target: &Target, body: &[u8], validation: Validation) -> Result<Decoded, Status> {

@@ -24,6 +24,7 @@ pub mod selector;
 pub mod status;
 pub mod structure;
 pub mod table;
+pub mod yaml;
 
 pub use key::{Key, Resource, Revision, Uid};
 pub use kind::{Column, KINDS, Kind, Rules, Scope, Selectable, Subresource, Typed};

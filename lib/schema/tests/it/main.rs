@@ -14,3 +14,4 @@ mod replay;
 mod rows;
 mod structure;
 mod table;
+mod yaml;

@@ -113,7 +113,7 @@ pub(crate) fn write(value: &Value, wanted: Wanted) -> Bytes {
     match wanted.format {
         Format::Json if wanted.pretty => serde_json::to_vec_pretty(value).expect(SERIALIZES).into(),
         Format::Json => serde_json::to_vec(value).expect(SERIALIZES).into(),
-        Format::Yaml => serde_saphyr::to_string(value).expect(SERIALIZES).into(),
+        Format::Yaml => kprov_schema::yaml::to_string(value).expect(SERIALIZES).into(),
     }
 }
 
