@@ -168,6 +168,7 @@ impl From<Port> for i32 {
 
 impl Text for Port {}
 
+#[diagnostic::do_not_recommend]
 impl Of<Port> for u16 {
     fn checked(self) -> Port {
         Port::new(self)
@@ -199,18 +200,21 @@ impl FromStr for Target {
 
 impl Text for Target {}
 
+#[diagnostic::do_not_recommend]
 impl Of<Target> for u16 {
     fn checked(self) -> Target {
         Target::Number(Port::new(self))
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Of<Target> for Port {
     fn checked(self) -> Target {
         Target::Number(self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Of<Target> for PortName {
     fn checked(self) -> Target {
         Target::Name(self)
@@ -298,12 +302,14 @@ impl FromStr for Portion {
 
 impl Text for Portion {}
 
+#[diagnostic::do_not_recommend]
 impl Of<Portion> for u16 {
     fn checked(self) -> Portion {
         Portion::Count(self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Of<Portion> for Percent {
     fn checked(self) -> Portion {
         Portion::Share(self)
@@ -333,6 +339,7 @@ pub trait Time {
     fn whole_seconds<N: TryFrom<u64>>(self) -> N;
 }
 
+#[diagnostic::do_not_recommend]
 impl Time for Duration {
     fn whole_seconds<N: TryFrom<u64>>(self) -> N {
         assert!(

@@ -35,6 +35,7 @@ pub trait EnvValue {
 
 macro_rules! plain {
     ($($type:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
         impl EnvValue for $type {
             fn variable(self, name: String) -> core::EnvVar {
                 core::EnvVar { name, value: Some(self.to_string()), value_from: None }
@@ -97,6 +98,7 @@ impl Field {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl EnvValue for Field {
     fn variable(self, name: String) -> core::EnvVar {
         let field = core::ObjectFieldSelector { field_path: self.path(), api_version: None };
@@ -169,6 +171,7 @@ impl ResourceField {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl EnvValue for ResourceField {
     fn variable(self, name: String) -> core::EnvVar {
         let source = core::EnvVarSource { resource_field_ref: Some(self.0), ..core::EnvVarSource::default() };
@@ -231,6 +234,7 @@ impl<K: Object> KeyOf<K> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl EnvValue for SecretKey {
     fn variable(self, name: String) -> core::EnvVar {
         let (object, key, optional) = self.parts();
@@ -239,6 +243,7 @@ impl EnvValue for SecretKey {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl EnvValue for ConfigMapKey {
     fn variable(self, name: String) -> core::EnvVar {
         let (object, key, optional) = self.parts();

@@ -152,6 +152,7 @@ impl Jobs for Job {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Ends for Job {}
 
 impl Pods for Job {

@@ -48,7 +48,7 @@ pub use statefulset::{Retention, StatefulSet};
 pub use storage::PersistentVolumeClaim;
 pub use text::{DataKey, DnsLabel, EnvName, Image, Invalid, Key, LabelValue, Name, Of, PortName, Schedule, Text};
 pub use volume::{
-    Claimed, Csi, Downward, EmptyDir, Ephemeral, Files, HostPath, HostPathType, ImageVolume, MetaField, Mount,
+    Claimed, Csi, Downward, EmptyDir, Ephemeral, Files, HostPath, HostPathType, ImageVolume, InFile, MetaField, Mount,
     Mountable, Nfs, Projected, Propagation, Volume,
 };
 pub use workload::{Scaled, Selects, Versioned, Workload};

@@ -107,24 +107,28 @@ pub trait Named<K> {
     fn object_name(self) -> Name;
 }
 
+#[diagnostic::do_not_recommend]
 impl<K: Object> Named<K> for &K {
     fn object_name(self) -> Name {
         self.name().parse().unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<K> Named<K> for &'static str {
     fn object_name(self) -> Name {
         self.checked()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<K> Named<K> for Name {
     fn object_name(self) -> Name {
         self
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<K> Named<K> for &Name {
     fn object_name(self) -> Name {
         self.clone()

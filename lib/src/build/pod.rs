@@ -87,6 +87,7 @@ impl Pod {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Ends for Pod {}
 
 impl Pods for Pod {
@@ -99,6 +100,7 @@ impl Pods for Pod {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Selects for Pod {
     fn label_selector(&self) -> LabelSelector {
         LabelSelector { match_labels: self.0.metadata.labels.clone(), match_expressions: None }

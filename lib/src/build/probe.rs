@@ -134,7 +134,9 @@ part! {
     note = "a failed readiness probe ends no container: leave `grace(..)` away, or use it in `liveness(..)`"
 )]
 pub trait Readiness: Into<core::Probe> {}
+#[diagnostic::do_not_recommend]
 impl Readiness for Probe {}
+#[diagnostic::do_not_recommend]
 impl Readiness for ReadinessProbe {}
 
 /// A probe that can decide whether a container is restarted.
@@ -143,7 +145,9 @@ impl Readiness for ReadinessProbe {}
     note = "one good answer is enough for them: leave `successes(..)` away, or use it in `readiness(..)`"
 )]
 pub trait Liveness: Into<core::Probe> {}
+#[diagnostic::do_not_recommend]
 impl Liveness for Probe {}
+#[diagnostic::do_not_recommend]
 impl Liveness for LivenessProbe {}
 
 part! {

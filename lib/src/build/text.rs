@@ -39,7 +39,8 @@ pub trait Text: FromStr<Err = Invalid> + Clone {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't stand for a checked `{T}`",
     label = "neither a `{T}` nor a literal",
-    note = "text that is not a literal is parsed first, so that a mistake in it is an error: `text.parse::<{T}>()?`"
+    note = "text that is not a literal is parsed first, so that a mistake in it is an error: `text.parse::<{T}>()?`",
+    note = "amounts are made with their unit: `Cpu::millis(250)`, `Bytes::mib(64)`, `Percent::new(25)`"
 )]
 pub trait Of<T> {
     /// The checked value.
@@ -49,18 +50,21 @@ pub trait Of<T> {
     fn checked(self) -> T;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Text> Of<T> for T {
     fn checked(self) -> T {
         self
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Text> Of<T> for &T {
     fn checked(self) -> T {
         self.clone()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Text> Of<T> for &'static str {
     fn checked(self) -> T {
         self.parse().unwrap_or_else(|error: Invalid| panic!("{error}"))

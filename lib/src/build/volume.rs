@@ -5,7 +5,7 @@ mod kinds;
 
 use k8s_openapi::api::core::v1 as core;
 
-pub use files::{Downward, Files, MetaField, Projected};
+pub use files::{Downward, Files, InFile, MetaField, Projected};
 pub use kinds::{Claimed, Csi, EmptyDir, Ephemeral, HostPath, HostPathType, ImageVolume, Nfs};
 
 use super::config::{ConfigMap, Secret};
@@ -59,30 +59,35 @@ pub trait Mountable {
     fn volume(self) -> Volume;
 }
 
+#[diagnostic::do_not_recommend]
 impl Mountable for Volume {
     fn volume(self) -> Volume {
         self
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Mountable for &Volume {
     fn volume(self) -> Volume {
         self.clone()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Mountable for &ConfigMap {
     fn volume(self) -> Volume {
         Volume::config_map(self).into()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Mountable for &Secret {
     fn volume(self) -> Volume {
         Volume::secret(self).into()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Mountable for &PersistentVolumeClaim {
     fn volume(self) -> Volume {
         Volume::claim(self).into()
@@ -206,12 +211,14 @@ macro_rules! kind {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl $crate::build::Mountable for $name {
             fn volume(self) -> Volume {
                 self.into()
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl $crate::build::Mountable for &$name {
             fn volume(self) -> Volume {
                 self.clone().into()

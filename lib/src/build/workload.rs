@@ -212,6 +212,7 @@ pub(super) fn agreeing(name: Name, template: Template) -> (ObjectMeta, LabelSele
 /// `replicas` and `history` when it has those.
 macro_rules! workload {
     ($name:ident $(, $has:ident)*) => {
+        #[diagnostic::do_not_recommend]
         impl $crate::build::Selects for $name {
             fn label_selector(&self) -> LabelSelector {
                 self.0.spec.selector.clone()
@@ -234,6 +235,7 @@ macro_rules! workload {
         $crate::build::pods::pods!($name);
     };
     (@ replicas $name:ident) => {
+        #[diagnostic::do_not_recommend]
         impl $crate::build::Scaled for $name {
             fn replicas_mut(&mut self) -> &mut Option<i32> {
                 &mut self.0.spec.replicas
@@ -241,6 +243,7 @@ macro_rules! workload {
         }
     };
     (@ history $name:ident) => {
+        #[diagnostic::do_not_recommend]
         impl $crate::build::Versioned for $name {
             fn history_mut(&mut self) -> &mut Option<i32> {
                 &mut self.0.spec.revision_history_limit

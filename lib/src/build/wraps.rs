@@ -98,6 +98,7 @@ macro_rules! object {
         }
     };
     (@ namespaced $name:ident $raw:ty) => {
+        #[diagnostic::do_not_recommend]
         impl $crate::build::Namespaced for $name {}
     };
     (@ cluster $name:ident $raw:ty) => {};

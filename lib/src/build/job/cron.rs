@@ -141,6 +141,7 @@ impl Jobs for CronJob {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Ends for CronJob {}
 
 impl Pods for CronJob {

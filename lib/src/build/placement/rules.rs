@@ -267,6 +267,7 @@ impl From<LabelRule> for LabelSelectorRequirement {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Selects for LabelRule {
     fn label_selector(&self) -> LabelSelector {
         LabelSelector { match_labels: None, match_expressions: Some(vec![self.clone().into()]) }

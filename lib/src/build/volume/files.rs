@@ -92,6 +92,16 @@ impl MetaField {
     }
 }
 
+/// What can be written into a file.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be written into a file",
+    label = "files hold a `MetaField`",
+    note = "addresses, nodes and accounts are told in the environment: `container.env(\"POD_IP\", Field::PodIp)`"
+)]
+pub trait InFile: Into<MetaField> {}
+#[diagnostic::do_not_recommend]
+impl InFile for MetaField {}
+
 kind! {
     /// Facts about the pod as files; see [`Volume::downward`].
     Downward
@@ -105,8 +115,8 @@ impl Downward {
 
     /// Writes a fact into a file.
     #[must_use]
-    pub fn file(self, path: impl Into<String>, field: MetaField) -> Self {
-        let file = field.file(path.into());
+    pub fn file(self, path: impl Into<String>, field: impl InFile) -> Self {
+        let file = field.into().file(path.into());
         self.push(file)
     }
 
@@ -150,8 +160,8 @@ impl Projected {
 
     /// Adds a fact about the pod.
     #[must_use]
-    pub fn file(self, path: impl Into<String>, field: MetaField) -> Self {
-        let downward = core::DownwardAPIProjection { items: Some(vec![field.file(path.into())]) };
+    pub fn file(self, path: impl Into<String>, field: impl InFile) -> Self {
+        let downward = core::DownwardAPIProjection { items: Some(vec![field.into().file(path.into())]) };
         self.push(core::VolumeProjection { downward_api: Some(downward), ..Default::default() })
     }
 

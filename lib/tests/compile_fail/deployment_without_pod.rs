@@ -1,0 +1,7 @@
+//! A deployment needs to know what to run.
+
+use kprov::build::*;
+
+fn main() {
+    let _ = Deployment::new("web");
+}
