@@ -141,6 +141,44 @@ pub(crate) fn patched(
     Ok(decoded(target, map, if validation == Validation::Warn { warnings } else { Vec::new() }))
 }
 
+/// Reads a configuration that is to be applied: YAML, or JSON, of no known structure, with nulls kept.
+///
+/// With it comes what a strict reading says of repeated fields. Errors are 400 BadRequest.
+pub fn configuration(body: &[u8]) -> Result<(Object, Vec<String>), Status> {
+    let refused = |error: String| Status::bad_request(format!("error decoding YAML: {error}"));
+    let (value, complaints) = match untyped(body) {
+        Ok((value, complaints)) => {
+            let text = |one: String| format!("error converting YAML to JSON: {one}");
+            (value, complaints.into_iter().map(text).collect())
+        }
+        Err(_) => {
+            let value: Value = yaml(body, Validation::Warn).map_err(refused)?;
+            let strict: Result<Value, String> = yaml(body, Validation::Strict);
+            (value, strict.err().map(|error| format!("error converting YAML to JSON: {error}")).into_iter().collect())
+        }
+    };
+    let object = match value {
+        Value::Null => Object::from(Map::new()),
+        other => Object::try_from(other).map_err(refused)?,
+    };
+    Ok((object, complaints))
+}
+
+/// Reads what an apply made of an object. Errors are 500, upstream's answer to values that no field can hold.
+pub fn applied(target: &Target, object: Object) -> Result<Object, Status> {
+    let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+    let reading = Reading::default();
+    let map = reading.read(&target.structure, Value::from(object)).map_err(|error| {
+        let shown = format!("{}/{}, Kind={}", target.group, target.version, target.kind);
+        let text = format!(
+            "failed to convert new object ({namespace}/{name}; {shown}) to proper version: unable to convert \
+             unstructured object to {shown}: error decoding from json: {error}"
+        );
+        Status::failure(500, "", text)
+    })?;
+    Ok(decoded(target, map, Vec::new()).object)
+}
+
 /// Reads JSON of no known structure, with what a strict reading says of repeated fields.
 pub(crate) fn untyped(body: &[u8]) -> Result<(Value, Vec<String>), String> {
     let reading = Reading::default();

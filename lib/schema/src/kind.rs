@@ -16,11 +16,13 @@ use crate::structure::{Served, schema};
 
 mod behaviour;
 mod carry;
+mod reset;
 mod rules;
 mod table;
 mod typing;
 
 pub use behaviour::{Behaviour, Behaviours, ColumnHead, Row};
+pub use reset::{Reset, STATUS_ALONE};
 pub use rules::{Column, Rules, Selectable, StoredAs, Write};
 pub use table::KINDS;
 pub use typing::Typed;
@@ -86,6 +88,8 @@ pub struct Kind {
     pub stored_as: Option<StoredAs>,
     /// See [`Rules::DEPRECATED`].
     pub deprecated: Option<&'static str>,
+    /// See [`Rules::RESETS`].
+    pub resets: &'static [(Write, Reset)],
     /// The names that its definition gives; the published schema has those of built-in kinds.
     names: Option<Arc<MadeNames>>,
     unknown_field: Option<fn(&str) -> String>,
@@ -129,6 +133,7 @@ impl Kind {
             meta: T::META,
             stored_as: T::STORED_AS,
             deprecated: T::DEPRECATED,
+            resets: T::RESETS,
             names: None,
             unknown_field: T::UNKNOWN_FIELD,
             behaviour: Behaviours::BuiltIn(const { &Typing::<T>(PhantomData) }),
@@ -146,6 +151,7 @@ impl Kind {
             meta: custom::META,
             stored_as: None,
             deprecated: None,
+            resets: STATUS_ALONE,
             names: Some(made.names.into()),
             unknown_field: Some(|field| format!("field label not supported: {field}")),
             behaviour: Behaviours::Made(behaviour),
@@ -178,6 +184,13 @@ impl Kind {
 
     fn published(&self) -> impl Iterator<Item = &'static Served> {
         schema().resource(&self.resource).into_iter()
+    }
+
+    /// What a write through a door can't own.
+    #[must_use]
+    pub fn reset(&self, write: Write) -> Reset {
+        let own = self.resets.iter().find(|(door, _)| *door == write);
+        own.map_or_else(|| Reset::usual(&self.subresources, write), |(_, reset)| *reset)
     }
 
     /// Whether objects live in namespaces.

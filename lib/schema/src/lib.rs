@@ -12,6 +12,7 @@ pub mod field_error;
 pub mod image;
 pub mod key;
 pub mod kind;
+pub mod managed;
 pub mod meta;
 pub mod names;
 pub mod object;

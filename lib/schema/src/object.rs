@@ -111,6 +111,25 @@ impl Object {
         self.text(&["metadata", "namespace"]).unwrap_or_default()
     }
 
+    /// `metadata.managedFields`: who owns which fields.
+    #[must_use]
+    pub fn managers(&self) -> Option<&Value> {
+        self.at(&["metadata", "managedFields"])
+    }
+
+    /// The object without [`Self::managers`], which are long and no rule's matter.
+    #[must_use]
+    pub fn without_managers(&self) -> Self {
+        let bare = |(name, value): (&String, &Value)| match value {
+            Value::Object(map) if name == "metadata" => {
+                let kept = map.iter().filter(|(name, _)| *name != "managedFields");
+                (name.clone(), Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
+            }
+            _ => (name.clone(), value.clone()),
+        };
+        Self(self.0.iter().map(bare).collect())
+    }
+
     /// Namespace and name.
     #[must_use]
     pub fn key(&self) -> Key {

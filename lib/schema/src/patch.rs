@@ -1,6 +1,6 @@
 //! Patches of objects: from the current object and a patch to the object that is wanted.
 //!
-//! Server-side apply is not among them: it needs the owners of fields, which the API server keeps.
+//! Server-side apply is not among them: it needs the owners of fields (`managed`).
 
 use serde_json::{Map, Value, json};
 

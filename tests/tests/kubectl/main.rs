@@ -1,6 +1,7 @@
 //! kubectl, unmodified, against a cluster that `kprov up` made. Needs root, kubectl and Debian's packages.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod apply;
 mod commands;
 mod demo;
 mod heal;

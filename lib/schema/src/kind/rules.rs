@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Scoped, Subresource};
+use super::{Reset, Scoped, Subresource};
 use crate::key::Resource;
 use crate::meta::MetaRules;
 use crate::object::Object;
@@ -27,6 +27,8 @@ pub trait Rules: k8s_openapi::Resource<Scope: Scoped> + Serialize + DeserializeO
     const STORED_AS: Option<StoredAs> = None;
     /// The `Warning` that every call gets, for a kind that is on its way out.
     const DEPRECATED: Option<&'static str> = None;
+    /// What writes through a door can't own, where that is not the usual: status on the main door, spec on that of status.
+    const RESETS: &'static [(Write, Reset)] = &[];
     /// Notes what stands in the object though it is empty, where the typed struct can't tell that from nothing.
     fn note_empty(&mut self, object: &Object) {
         let _ = object;

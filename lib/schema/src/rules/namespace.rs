@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 
 use super::fields::{items, text};
-use crate::kind::{Column, Rules, Selectable, Subresource, Write};
+use crate::kind::{Column, Reset, Rules, Selectable, Subresource, Write};
 use crate::meta::{self, MetaRules, Repeats};
 use crate::names::NameRule;
 use crate::status::FieldError;
@@ -19,6 +19,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 impl Rules for Namespace {
     const META: MetaRules = MetaRules::COMMON.named(NameRule::Label).repeating(Repeats::Both);
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Finalize, Subresource::Status];
+    const RESETS: &'static [(Write, Reset)] = &[(Write::Other(Subresource::Finalize), Reset::Except(&[&["status"]]))];
     const COLUMNS: &'static [Column<Self>] =
         &[table::name(), table::text("Status", "The status of the namespace", |it, _| phase(it).into()), table::age()];
     const SELECTABLE: &'static [Selectable] = &[Selectable::text("status.phase")];

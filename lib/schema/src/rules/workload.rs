@@ -12,13 +12,14 @@ use serde_json::json;
 use super::check::{Errors, Path};
 use super::pod::{defaults, same, set_generation, warnings};
 use super::scale;
-use crate::kind::{Column, Rules, Selectable, Subresource, Write};
+use crate::kind::{Column, Reset, Rules, Selectable, Subresource, Write};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
 use crate::table;
 
 impl Rules for Deployment {
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status, Subresource::Scale];
+    const RESETS: &'static [(Write, Reset)] = &[(Write::Status, Reset::Except(&[&["spec"], &["metadata", "labels"]]))];
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
         table::text("Ready", "Number of the pod with ready state", |it, _| {

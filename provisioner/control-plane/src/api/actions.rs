@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::core::Core;
 use super::errors;
+use super::owners::Owners;
 use super::query::{Deletion, WriteOptions};
 use super::subresource;
 use super::target::Target;
@@ -95,7 +96,7 @@ async fn bind(call: Call<'_>) -> Result<Value, Status> {
     let door = Write::Other(Subresource::Binding);
     write::modify(core, call.user, target, door, call.options, |old| {
         let pod = bound(target, &old.object, binding, &now)?;
-        Ok(Proposal { object: pod, warnings: Vec::new() })
+        Ok(Proposal { object: pod, warnings: Vec::new(), owners: Owners::Kept })
     })
     .await?;
     Ok(errors::success(Some(201), None))
@@ -176,7 +177,7 @@ async fn mark_evicted(call: &Call<'_>, preconditions: &Preconditions) -> Result<
         let mut pod = Object::clone(&old.object);
         pod.remove(&["metadata", "resourceVersion"]);
         set_condition(&mut pod, condition.clone());
-        Ok(Proposal { object: pod, warnings: Vec::new() })
+        Ok(Proposal { object: pod, warnings: Vec::new(), owners: Owners::Kept })
     });
     let marked = marked.await?;
     Ok(marked.outcome.object().text(&["metadata", "resourceVersion"]).unwrap_or_default().to_owned())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, USER_AGENT, WARNING};
 use http::{HeaderMap, Method, Request, Response};
 use kprov_schema::decode::Target as Decoding;
 use kprov_schema::{Key, Kind, Status, Subresource};
@@ -21,6 +21,7 @@ use super::errors;
 use super::lifecycle;
 use super::logs;
 use super::media::{Format, Wanted};
+use super::owners::Owners;
 use super::path::{self, Path, Place};
 use super::query::{self, Deletion, ListOptions, Query, WriteOptions};
 use super::stream;
@@ -28,6 +29,7 @@ use super::subresource;
 use super::target::Target;
 use super::user::User;
 use super::verbs::Written;
+use super::verbs::apply::apply;
 use super::verbs::create::create;
 use super::verbs::delete::{Deleted, delete};
 use super::verbs::deletecollection::delete_collection;
@@ -46,6 +48,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) query: Query,
+}
+
+impl Asked<'_> {
+    /// What the client calls itself.
+    fn agent(&self) -> &str {
+        self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
 }
 
 /// Answers a request. `certificate` is the user of the connection's client certificate.
@@ -268,9 +277,9 @@ where
     let view = view(core, asked, &target.kind)?;
     let media = body_in::media(asked.headers)?;
     let body = body_in::read(core, body).await?;
-    let options = WriteOptions::read(&asked.query, "CreateOptions")?;
+    let options = WriteOptions::read(&asked.query, asked.agent(), "CreateOptions")?;
     let decoded = body_in::decode(&Decoding::of(&target.kind), &body, media, options.validation)?;
-    let mut done = create(core, user, target, decoded.object, &options).await?;
+    let mut done = create(core, user, target, decoded.object, &options, Owners::Changed).await?;
     done.warnings.splice(0..0, decoded.warnings);
     Ok(written(&view, 201, &done))
 }
@@ -289,7 +298,7 @@ where
     let view = view(core, asked, &target.kind)?;
     let media = body_in::media(asked.headers)?;
     let body = body_in::read(core, body).await?;
-    let options = WriteOptions::read(&asked.query, "UpdateOptions")?;
+    let options = WriteOptions::read(&asked.query, asked.agent(), "UpdateOptions")?;
     let decoded = body_in::decode(&subresource::decoding(target)?, &body, media, options.validation)?;
     let mut done = update(core, user, target, decoded.object, &options).await?;
     done.warnings.splice(0..0, decoded.warnings);
@@ -334,11 +343,10 @@ where
     };
     let view = view(core, asked, &target.kind)?;
     let body = body_in::read(core, body).await?;
-    let options = WriteOptions::read_patch(&asked.query, *how)?;
+    let options = WriteOptions::read_patch(&asked.query, asked.agent(), *how)?;
     let Some(how) = how else {
-        const MESSAGE: &str =
-            "server-side apply is not supported by this server yet: use a merge, strategic merge or JSON patch";
-        return Err(Status::failure(415, "UnsupportedMediaType", MESSAGE));
+        let (done, made) = apply(core, user, target, &body, &options).await?;
+        return Ok(shown(&view, target, if made { 201 } else { 200 }, &done));
     };
     let done = patch(core, user, target, *how, &body, &options).await?;
     Ok(shown(&view, target, 200, &done))
@@ -449,7 +457,7 @@ where
     let wanted = Wanted::read(asked.headers, &asked.query, true)?;
     let media = body_in::media(asked.headers)?;
     let body = body_in::read(core, body).await?;
-    let options = WriteOptions::read(&asked.query, "CreateOptions")?;
+    let options = WriteOptions::read(&asked.query, asked.agent(), "CreateOptions")?;
     let decoded = body_in::decode(&action.decoding()?, &body, media, options.validation)?;
     let call = Call { core, user, target, body: decoded.object, options: &options };
     let done = (action.run)(call).await?;

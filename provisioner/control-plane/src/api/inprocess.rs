@@ -12,6 +12,7 @@ use super::actions::{self, Call};
 use super::authorize::{Attributes, authorize};
 use super::core::Core;
 use super::errors;
+use super::owners::Owners;
 use super::query::{Deletion, FieldValidation, ListOptions, WriteOptions};
 use super::subresource;
 use super::target::Target;
@@ -24,14 +25,15 @@ use crate::client::{DeleteOptions, Event, List, PatchKind, Selection, Verbs};
 pub(crate) struct InProcess {
     core: Arc<Core>,
     user: User,
+    options: WriteOptions,
 }
-
-/// Objects of this process have no unknown fields to complain about.
-const OPTIONS: WriteOptions = WriteOptions { dry_run: false, validation: FieldValidation::Ignore };
 
 impl InProcess {
     pub(crate) fn new(core: Arc<Core>, user: User) -> Self {
-        Self { core, user }
+        let manager = user.manager().to_owned();
+        // Objects of this process have no unknown fields to complain about.
+        let validation = FieldValidation::Ignore;
+        Self { core, user, options: WriteOptions { dry_run: false, validation, manager, force: false } }
     }
 
     fn target(
@@ -112,10 +114,13 @@ impl Verbs for InProcess {
             let target = self.target("create", resource, key, part)?;
             let Some(part) = part else {
                 let target = target.named("");
-                let done = verbs::create::create(&self.core, &self.user, &target, object, &OPTIONS).await?;
+                let done =
+                    verbs::create::create(&self.core, &self.user, &target, object, &self.options, Owners::Changed)
+                        .await?;
                 return Ok(done.outcome.object().clone());
             };
-            let call = Call { core: &self.core, user: &self.user, target: &target, body: object, options: &OPTIONS };
+            let call =
+                Call { core: &self.core, user: &self.user, target: &target, body: object, options: &self.options };
             let done = (actions::action(part)?.run)(call).await?;
             Object::try_from(done).map(Arc::new).map_err(errors::internal)
         })
@@ -129,7 +134,7 @@ impl Verbs for InProcess {
     ) -> BoxFuture<'a, Result<Arc<Object>, Status>> {
         Box::pin(async move {
             let target = self.target("update", resource, &object.key(), part)?;
-            let done = verbs::update::update(&self.core, &self.user, &target, object, &OPTIONS).await?;
+            let done = verbs::update::update(&self.core, &self.user, &target, object, &self.options).await?;
             Ok(done.outcome.object().clone())
         })
     }
@@ -145,7 +150,7 @@ impl Verbs for InProcess {
         Box::pin(async move {
             let target = self.target("patch", resource, key, part)?;
             let done =
-                verbs::patch::patch(&self.core, &self.user, &target, kind, patch.to_string().as_bytes(), &OPTIONS)
+                verbs::patch::patch(&self.core, &self.user, &target, kind, patch.to_string().as_bytes(), &self.options)
                     .await?;
             Ok(done.outcome.object().clone())
         })

@@ -19,6 +19,7 @@ mod inprocess;
 mod lifecycle;
 mod logs;
 mod media;
+mod owners;
 mod path;
 mod query;
 mod registry;

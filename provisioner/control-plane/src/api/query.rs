@@ -84,6 +84,28 @@ pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     /// How unknown fields are taken.
     pub(crate) validation: FieldValidation,
+    /// Who becomes the owner of what is written.
+    pub(crate) manager: String,
+    /// Whether an apply takes fields from other owners.
+    pub(crate) force: bool,
+}
+
+/// The longest name of a manager, in bytes.
+const MANAGER_MAX: usize = 128;
+
+/// The manager that a request names, or the first part of its user agent.
+fn manager(query: &Query, agent: &str) -> String {
+    if let Some(named) = query.get("fieldManager").filter(|named| !named.is_empty()) {
+        return named.to_owned();
+    }
+    let mut manager = String::new();
+    for one in agent.split('/').next().unwrap_or_default().chars().filter(|one| !one.is_control()) {
+        if manager.len() + one.len_utf8() > MANAGER_MAX {
+            break;
+        }
+        manager.push(one);
+    }
+    manager
 }
 
 fn dry_run(query: &Query, errors: &mut Vec<FieldError>) -> bool {
@@ -96,7 +118,7 @@ fn dry_run(query: &Query, errors: &mut Vec<FieldError>) -> bool {
 
 fn field_manager(query: &Query, errors: &mut Vec<FieldError>) {
     let Some(manager) = query.get("fieldManager") else { return };
-    if manager.len() > 128 {
+    if manager.len() > MANAGER_MAX {
         let detail = "may not be more than 128 bytes";
         errors.push(FieldError::new(FieldErrorKind::TooLong, "fieldManager", detail));
     }
@@ -126,16 +148,16 @@ fn checked<T>(options: T, kind: &str, errors: &[FieldError]) -> Result<T, Status
 
 impl WriteOptions {
     /// Options of a creation or an update; `kind` is `CreateOptions` or `UpdateOptions`.
-    pub(crate) fn read(query: &Query, kind: &str) -> Result<Self, Status> {
+    pub(crate) fn read(query: &Query, agent: &str, kind: &str) -> Result<Self, Status> {
         let mut errors = Vec::new();
         field_manager(query, &mut errors);
         let dry_run = dry_run(query, &mut errors);
         let validation = field_validation(query, &mut errors);
-        checked(Self { dry_run, validation }, kind, &errors)
+        checked(Self { dry_run, validation, manager: manager(query, agent), force: false }, kind, &errors)
     }
 
     /// Options of a patch; `None` is server-side apply.
-    pub(crate) fn read_patch(query: &Query, kind: Option<PatchKind>) -> Result<Self, Status> {
+    pub(crate) fn read_patch(query: &Query, agent: &str, kind: Option<PatchKind>) -> Result<Self, Status> {
         let mut errors = Vec::new();
         if kind.is_some() && query.maybe_flag("force").is_some() {
             errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
@@ -146,7 +168,8 @@ impl WriteOptions {
         field_manager(query, &mut errors);
         let dry_run = dry_run(query, &mut errors);
         let validation = field_validation(query, &mut errors);
-        checked(Self { dry_run, validation }, "PatchOptions", &errors)
+        let force = query.flag("force");
+        checked(Self { dry_run, validation, manager: manager(query, agent), force }, "PatchOptions", &errors)
     }
 }
 
@@ -387,7 +410,7 @@ mod tests {
                 "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\x00b\": invalid character U+0000 (at position 1)",
             ),
         ] {
-            let error = WriteOptions::read(&Query::parse(query), "CreateOptions").unwrap_err();
+            let error = WriteOptions::read(&Query::parse(query), "", "CreateOptions").unwrap_err();
             assert_eq!(error.message, message);
         }
     }

@@ -37,6 +37,13 @@ impl Registry {
         self.by_plural.get(plural)?.iter().find(fits)
     }
 
+    /// The kind of a group, version and name.
+    pub(crate) fn named(&self, group: &str, version: &str, name: &str) -> Option<&Kind> {
+        let fits =
+            |kind: &&Arc<Kind>| kind.resource.group == group && kind.resource.version == version && kind.kind == name;
+        self.by_plural.values().flatten().find(fits).map(|kind| &**kind)
+    }
+
     /// The kind of a resource.
     pub(crate) fn of(&self, resource: &Resource) -> Option<&Arc<Kind>> {
         self.find(&resource.group, &resource.version, &resource.plural)

@@ -52,6 +52,17 @@ impl User {
         }
     }
 
+    /// The name that it owns fields by when it writes in process: that of upstream's program of the same task.
+    #[must_use]
+    pub fn manager(&self) -> &str {
+        match self.name.strip_prefix("system:") {
+            Some("apiserver") => "kube-apiserver",
+            _ if self.node_name().is_some() => "kubelet",
+            Some(component) if component.starts_with("kube-") => component,
+            _ => "kprov",
+        }
+    }
+
     /// Whether the user is of a group.
     #[must_use]
     pub fn is_of(&self, group: &str) -> bool {

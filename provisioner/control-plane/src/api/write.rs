@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kprov_schema::kind::Write;
+use kprov_schema::managed::same_but_times;
 use kprov_schema::{Kind, Object, Status, Subresource, meta};
 use serde_json::{Value, json};
 
@@ -10,6 +11,7 @@ use super::admission::{self, Effects, Intent};
 use super::core::Core;
 use super::errors;
 use super::lifecycle;
+use super::owners::{Owners, Writer};
 use super::query::{self, WriteOptions};
 use super::target::Target;
 use super::user::User;
@@ -78,6 +80,8 @@ pub(crate) struct Proposal {
     pub(crate) object: Object,
     /// Advice.
     pub(crate) warnings: Vec<String>,
+    /// Who owns its fields.
+    pub(crate) owners: Owners,
 }
 
 /// Changes the object of `target` into what `propose` makes of it.
@@ -116,31 +120,41 @@ async fn once(
     proposal: Proposal,
 ) -> Result<Option<Written>, Status> {
     let kind = &target.kind;
-    let Proposal { mut object, warnings } = proposal;
+    let Proposal { mut object, warnings, owners } = proposal;
     let mut effects = Effects::with(warnings);
-    let intent = Intent { core, user, target, old: Some(&old.object), dry_run: options.dry_run };
-    same_life(target, &mut object, old)?;
+    same_life(target, &object, old)?;
+    let said = object.remove(MANAGERS);
+    // Who owns what is no rule's matter: until the object is stored, it goes without.
+    let (live, had) = (Arc::new(old.object.without_managers()), old.object.managers());
+    let intent = Intent { core, user, target, old: Some(&live), dry_run: options.dry_run };
     shape(kind, &mut object)?;
+    let managers = match owners {
+        Owners::Kept => had.cloned(),
+        Owners::Told(managed) => managed.written(),
+        Owners::Changed => Writer { core, target, door, options }.updated(&live, had, &object, said.as_ref()),
+    };
     if door == Write::Main {
         admission::admit(&intent, &mut object, &mut effects)?;
     }
-    meta::keep_on_update(&mut object, &old.object);
+    meta::keep_on_update(&mut object, &live);
     object.set(&["metadata", "resourceVersion"], old.revision.to_string().into());
     if !is_own(door) {
-        kind.prepare(&mut object, Some(&old.object), door).map_err(|why| unreadable(kind, &why))?;
+        kind.prepare(&mut object, Some(&live), door).map_err(|why| unreadable(kind, &why))?;
         if door == Write::Main {
             admission::allocate(&intent, &mut object, &mut effects)?;
         }
         kprov_schema::canonical::canonicalise(kind, &mut object);
-        check(kind, &object, Some(&old.object), door)?;
+        check(kind, &object, Some(&live), door)?;
     }
     if door == Write::Main {
-        let advice = kind.warnings(&object, Some(&old.object)).map_err(|why| unreadable(kind, &why))?;
+        let advice = kind.warnings(&object, Some(&live)).map_err(|why| unreadable(kind, &why))?;
         effects.warnings.extend(advice);
     }
-    if object == *old.object {
+    // Times alone are no change.
+    if object == *live && same_but_times(had, managers.as_ref()) {
         return Ok(Some(Written { outcome: Outcome::Stored(old.clone()), warnings: effects.warnings }));
     }
+    set_managers(&mut object, managers);
     if options.dry_run {
         return Ok(Some(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings }));
     }
@@ -180,7 +194,7 @@ async fn commit(
 }
 
 /// What the client names of the object's identity must be what is there.
-fn same_life(target: &Target, object: &mut Object, old: &Arc<Stored>) -> Result<(), Status> {
+fn same_life(target: &Target, object: &Object, old: &Arc<Stored>) -> Result<(), Status> {
     let resource = &target.kind.resource;
     let name = &target.key.name;
     let uid = object.uid();
@@ -198,8 +212,20 @@ fn same_life(target: &Target, object: &mut Object, old: &Arc<Stored>) -> Result<
     if query::revision(given)?.is_some_and(|revision| revision.0 != 0 && revision != old.revision) {
         return Err(errors::modified(resource, name));
     }
-    object.remove(&["metadata", "managedFields"]);
     Ok(())
+}
+
+/// Where an object says who owns its fields.
+pub(crate) const MANAGERS: &[&str] = &["metadata", "managedFields"];
+
+/// Says who owns the object's fields; nobody is not said.
+pub(crate) fn set_managers(object: &mut Object, managers: Option<Value>) {
+    match managers {
+        Some(managers) => object.set(MANAGERS, managers),
+        None => {
+            object.remove(MANAGERS);
+        }
+    }
 }
 
 /// `metadata.finalizers` as a list of texts.

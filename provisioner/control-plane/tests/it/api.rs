@@ -15,7 +15,7 @@ use kprov_control_plane::world::real;
 use kprov_schema::{Key, Object, Reason, Resource, Revision, Subresource};
 use serde_json::{Value, json};
 
-async fn start(folder: &Path) -> (Server, Store) {
+pub(crate) async fn start(folder: &Path) -> (Server, Store) {
     let world = real::world(folder);
     let config = Config { listen: Vec::new(), ..Config::default() };
     let pki = Arc::new(Pki::open_or_create(&folder.join("pki"), &config.names(), &world).unwrap());

@@ -4,5 +4,6 @@
 
 mod api;
 mod faces;
+mod owners;
 mod store;
 mod world;

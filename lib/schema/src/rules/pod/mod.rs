@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::kind::{Column, Rules, Selectable, Subresource, Write};
+use crate::kind::{Column, Reset, Rules, Selectable, Subresource, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::status::FieldError;
 
@@ -53,6 +53,22 @@ impl Rules for Pod {
         Subresource::Log,
         Subresource::EphemeralContainers,
         Subresource::Resize,
+    ];
+    const RESETS: &'static [(Write, Reset)] = &[
+        (
+            Write::Status,
+            Reset::Except(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
+        ),
+        (Write::Other(Subresource::EphemeralContainers), Reset::Only(&[&["spec", "ephemeralContainers"]])),
+        (
+            Write::Other(Subresource::Resize),
+            Reset::Only(&[
+                &["spec", "containers", "*", "resources"],
+                &["spec", "containers", "*", "resizePolicy"],
+                &["spec", "initContainers", "*", "resources"],
+                &["spec", "initContainers", "*", "resizePolicy"],
+            ]),
+        ),
     ];
     const META: MetaRules = MetaRules::COMMON.repeating(Repeats::Both);
     const COLUMNS: &'static [Column<Self>] = columns::COLUMNS;

@@ -7,6 +7,7 @@ use super::{Outcome, Written};
 use crate::api::admission::{self, Effects, Intent};
 use crate::api::core::Core;
 use crate::api::errors;
+use crate::api::owners::{Owners, Writer};
 use crate::api::query::WriteOptions;
 use crate::api::target::Target;
 use crate::api::user::User;
@@ -26,17 +27,18 @@ pub(crate) async fn create(
     target: &Target,
     mut object: Object,
     options: &WriteOptions,
+    owners: Owners,
 ) -> Result<Written, Status> {
     begin(core, target, &mut object)?;
     let base = object.text(&["metadata", "generateName"]).unwrap_or_default().to_owned();
     if !object.name().is_empty() || base.is_empty() {
-        return once(core, user, target, object, options).await;
+        return once(core, user, target, object, options, &owners).await;
     }
     let mut last = None;
     for _ in 0..DRAWS {
         let mut object = object.clone();
         object.set(&["metadata", "name"], generate(core, &base).into());
-        match once(core, user, target, object, options).await {
+        match once(core, user, target, object, options, &owners).await {
             Err(status) if status.already_exists() => last = Some(status),
             done => return done,
         }
@@ -56,7 +58,6 @@ fn begin(core: &Core, target: &Target, object: &mut Object) -> Result<(), Status
         return Err(errors::plain(500, "resourceVersion should not be set on objects to be created"));
     }
     meta::clear_for_create(object);
-    object.remove(&["metadata", "managedFields"]);
     object.remove(&["metadata", "resourceVersion"]);
     object.set(&["metadata", "uid"], core.world.uuid().into());
     object.set(&["metadata", "creationTimestamp"], errors::seconds(core.world.clock.now()));
@@ -69,18 +70,26 @@ async fn once(
     target: &Target,
     mut object: Object,
     options: &WriteOptions,
+    owners: &Owners,
 ) -> Result<Written, Status> {
     let kind = &target.kind;
     let target = target.named(object.name());
     let intent = Intent { core, user, target: &target, old: None, dry_run: options.dry_run };
     let mut effects = Effects::default();
+    let said = object.remove(write::MANAGERS);
     write::shape(kind, &mut object)?;
+    let managers = match owners {
+        Owners::Told(managed) => managed.clone().written(),
+        Owners::Changed => Writer { core, target: &target, door: Write::Main, options }.created(&object, said.as_ref()),
+        Owners::Kept => None,
+    };
     admission::admit(&intent, &mut object, &mut effects)?;
     kind.prepare(&mut object, None, Write::Main).map_err(|why| write::unreadable(kind, &why))?;
     admission::allocate(&intent, &mut object, &mut effects)?;
     kprov_schema::canonical::canonicalise(kind, &mut object);
     write::check(kind, &object, None, Write::Main)?;
     effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
+    write::set_managers(&mut object, managers);
     if options.dry_run {
         if let Some(found) = core.store.get(&target.place()) {
             return Err(errors::already_exists(&kind.resource, &target.key.name, found.object.is_deleting()));

@@ -1,5 +1,6 @@
 //! The verbs, each written once for every kind.
 
+pub(crate) mod apply;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod deletecollection;

@@ -8,6 +8,7 @@ use kprov_schema::{Object, Status};
 use super::Written;
 use crate::api::body_in::validation;
 use crate::api::core::Core;
+use crate::api::owners::{Owners, Writer};
 use crate::api::query::WriteOptions;
 use crate::api::subresource;
 use crate::api::target::Target;
@@ -27,6 +28,7 @@ pub(crate) async fn patch(
     let part = target.part.map(subresource::part).transpose()?;
     let door = part.map_or(Write::Main, |part| part.door);
     let decoding = subresource::decoding(target)?;
+    let writer = Writer { core, target, door, options };
     write::modify(core, user, target, door, options, |old| {
         let shown = match part {
             Some(part) => (part.show)(&target.kind, &old.object),
@@ -39,11 +41,11 @@ pub(crate) async fn patch(
         if object.revision() == Some(old.revision) {
             object.remove(&["metadata", "resourceVersion"]);
         }
-        let object = match part {
-            Some(part) => (part.put)(&target.kind, &old.object, object)?,
-            None => object,
+        let proposal = match part {
+            Some(part) => writer.through(part, old, object)?,
+            None => Proposal { object, warnings: Vec::new(), owners: Owners::Changed },
         };
-        Ok(Proposal { object, warnings })
+        Ok(Proposal { warnings, ..proposal })
     })
     .await
 }

@@ -5,6 +5,7 @@ use kprov_schema::{Object, Status};
 
 use super::Written;
 use crate::api::core::Core;
+use crate::api::owners::{Owners, Writer};
 use crate::api::query::WriteOptions;
 use crate::api::subresource;
 use crate::api::target::Target;
@@ -23,15 +24,11 @@ pub(crate) async fn update(
     write::same_name(target, &object)?;
     let Some(part) = target.part else {
         return write::modify(core, user, target, Write::Main, options, |_| {
-            Ok(Proposal { object: object.clone(), warnings: Vec::new() })
+            Ok(Proposal { object: object.clone(), warnings: Vec::new(), owners: Owners::Changed })
         })
         .await;
     };
     let part = subresource::part(part)?;
-    let written = write::modify(core, user, target, part.door, options, |old| {
-        let object = (part.put)(&target.kind, &old.object, object.clone())?;
-        Ok(Proposal { object, warnings: Vec::new() })
-    })
-    .await?;
-    Ok(written)
+    let writer = Writer { core, target, door: part.door, options };
+    write::modify(core, user, target, part.door, options, |old| writer.through(part, old, object.clone())).await
 }
