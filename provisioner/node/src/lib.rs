@@ -12,3 +12,5 @@ pub mod net;
 pub mod runtime;
 #[cfg(target_os = "linux")]
 pub mod volumes;
+#[cfg(target_os = "linux")]
+mod watch;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,20 +13,23 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kprov_control_plane::client::node::LogOptions;
 use kprov_schema::{Object, Status, Uid};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::AddWatchFlags;
 use serde::Deserialize;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::agent::view::SCHEME;
 use crate::runtime::{ContainerState, Runtime};
 use crate::volumes::PodFolder;
+use crate::watch::Watch;
 
 /// Pieces that a slow reader may be behind before the file is no longer read.
 const AHEAD: usize = 16;
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
+/// A file grows or is replaced.
+const GROWTH: AddWatchFlags =
+    AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_MOVE_SELF).union(AddWatchFlags::IN_DELETE_SELF);
 
 /// One line of a log file: `<time> <stream> <F or P> <text>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,14 +172,14 @@ impl Reader {
             return self.read_to_end().await;
         }
         // Watch before reading: what is written in between wakes.
-        let mut growth = Growth::of(&self.path).map_err(Stop::Failed)?;
+        let mut growth = Watch::of(&self.path, GROWTH).map_err(Stop::Failed)?;
         let mut changes = self.runtime.events();
         loop {
             // Ask before reading: what a container wrote before its end is there when the end is seen.
             let ended = self.has_ended().await?;
             self.read_to_end().await?;
             if self.is_rotated().map_err(Stop::Failed)? {
-                growth = Growth::of(&self.path).map_err(Stop::Failed)?;
+                growth = Watch::of(&self.path, GROWTH).map_err(Stop::Failed)?;
                 continue;
             }
             if ended {
@@ -185,7 +187,7 @@ impl Reader {
             }
             tokio::select! {
                 () = self.pieces.closed() => return Err(Stop::Done),
-                grown = growth.wait() => grown.map_err(Stop::Failed)?,
+                grown = growth.changes() => drop(grown.map_err(Stop::Failed)?),
                 _ = changes.next() => {}
             }
         }
@@ -290,37 +292,6 @@ fn seek_tail(file: &mut File, lines: u64) -> io::Result<()> {
     }
     let start = if lines == 0 { SeekFrom::End(0) } else { SeekFrom::Start(0) };
     file.seek(start).map(|_| ())
-}
-
-/// Tells when a file grows or is replaced.
-struct Growth(AsyncFd<Watch>);
-
-struct Watch(Inotify);
-
-impl AsRawFd for Watch {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-impl Growth {
-    #[allow(deprecated, reason = "sound here: the descriptor is owned by what it is registered for, and lives as long")]
-    fn of(path: &Path) -> io::Result<Self> {
-        let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        watch
-            .add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF)?;
-        Ok(Self(AsyncFd::new(Watch(watch))?))
-    }
-
-    async fn wait(&mut self) -> io::Result<()> {
-        let mut guard = self.0.readable().await?;
-        // All that has piled up counts once.
-        match guard.get_inner().0.read_events() {
-            Ok(_) | Err(nix::Error::EAGAIN) => guard.clear_ready(),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -208,12 +208,24 @@ pub fn start(
     // Listen before the first list: what happens in between is not missed.
     let mut changes = context.runtime.events();
     let woken = tasks.clone();
+    let mut image_changes = context.runtime.image_changes();
+    let (told, waiting) = (context.clone(), tasks.clone());
     let background = vec![
         tokio::spawn(node::keep(context.clone())).abort_handle(),
         tokio::spawn(pods.follow(None, move |change| followed.apply(change))).abort_handle(),
         tokio::spawn(async move {
             while let Some(pod) = changes.next().await {
                 woken.wake(&pod);
+            }
+        })
+        .abort_handle(),
+        tokio::spawn(async move {
+            while let Some(change) = image_changes.next().await {
+                if let Err(error) = change {
+                    tracing::error!(error = chain(&error), "images that are loaded will be seen late");
+                }
+                told.images_changed.notify_one();
+                waiting.images_changed();
             }
         })
         .abort_handle(),
@@ -227,11 +239,6 @@ impl Agent {
         self.background.iter().for_each(AbortHandle::abort);
         self.tasks.stop();
         self.context.services.stop();
-    }
-
-    /// To be called when images were loaded or removed, so that the node's status tells.
-    pub fn images_changed(&self) {
-        self.context.images_changed.notify_one();
     }
 }
 

@@ -136,15 +136,21 @@ pub async fn register(context: &Context) -> Result<Arc<Object>, Status> {
 pub async fn keep(context: Arc<Context>) {
     let clock = context.world.clock.clone();
     let node = registered(&context).await;
-    let mut beat =
-        Beat { context: context.clone(), uid: node.uid().0, lease_there: false, sent: None, images: Vec::new() };
+    let mut beat = Beat {
+        context: context.clone(),
+        uid: node.uid().0,
+        lease_there: false,
+        sent: None,
+        images: Vec::new(),
+        stale: true,
+    };
     loop {
         let now = clock.now();
         beat.status(now).await;
         beat.lease(now).await;
         tokio::select! {
             () = clock.sleep_until(later(now, context.config.heartbeat.0)) => {}
-            () = context.images_changed.notified() => {}
+            () = context.images_changed.notified() => beat.stale = true,
         }
     }
 }
@@ -169,6 +175,8 @@ struct Beat {
     lease_there: bool,
     sent: Option<Timestamp>,
     images: Vec<Image>,
+    /// Whether other images may be here than those that were listed last.
+    stale: bool,
 }
 
 impl Beat {
@@ -178,22 +186,24 @@ impl Beat {
 
     /// Sends the status when it is time, or when other images are here.
     async fn status(&mut self, now: Timestamp) {
-        let images = match self.context.runtime.images().await {
-            Ok(images) => images,
-            Err(error) => {
-                tracing::warn!(%error, "the images can't be listed");
-                self.images.clone()
-            }
-        };
         let due = self.sent.is_none_or(|sent| later(sent, STATUS) <= now);
-        if !due && images == self.images {
+        if !due && !self.stale {
             return;
         }
-        if let Err(error) = self.send(&images, now).await {
-            return tracing::warn!(%error, "the node's status can't be sent");
+        let listed = self.context.runtime.images().await;
+        let stale = listed.is_err();
+        let images = listed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the images can't be listed");
+            self.images.clone()
+        });
+        if due || images != self.images {
+            if let Err(error) = self.send(&images, now).await {
+                return tracing::warn!(%error, "the node's status can't be sent");
+            }
+            self.images = images;
+            self.sent = Some(now);
         }
-        self.images = images;
-        self.sent = Some(now);
+        self.stale = stale;
     }
 
     async fn send(&self, images: &[Image], now: Timestamp) -> Result<(), Status> {

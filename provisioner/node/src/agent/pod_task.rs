@@ -42,10 +42,14 @@ pub struct Handle {
     pub news: watch::Sender<News>,
     /// Tells it that something changed in the runtime.
     pub wake: Arc<Notify>,
+    /// Tells it that other images are here.
+    pub images: Arc<Notify>,
 }
 
 /// How long to wait before trying again what the machine or the API refused.
 const RETRY: Duration = Duration::from_secs(1);
+/// Reasons of failures that other images may mend.
+const IMAGE_FAILURES: [&str; 3] = ["ErrImagePull", "ErrImageNeverPull", "ImageInspectError"];
 /// Tokens are renewed at this part of their life, at the latest after a day.
 const TOKEN_LIFE: (i64, i64) = (80, 100);
 const TOKEN_LONGEST: SignedDuration = SignedDuration::from_hours(24);
@@ -65,6 +69,7 @@ pub struct PodTask {
     memory: Memory,
     news: watch::Receiver<News>,
     wake: Arc<Notify>,
+    images: Arc<Notify>,
     changed: Arc<Notify>,
     attachment: Option<Attachment>,
     words: BTreeMap<String, Option<String>>,
@@ -96,7 +101,7 @@ impl PodTask {
     pub fn new(context: Arc<Context>, object: Arc<Object>) -> Result<(Self, Handle), String> {
         let pod = typed(&object)?;
         let (sender, news) = watch::channel(News::Is(object.clone()));
-        let wake = Arc::new(Notify::new());
+        let (wake, images) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let task = Self {
             context,
             uid: object.uid(),
@@ -106,6 +111,7 @@ impl PodTask {
             memory: Memory::default(),
             news,
             wake: wake.clone(),
+            images: images.clone(),
             changed: Arc::new(Notify::new()),
             attachment: None,
             words: BTreeMap::new(),
@@ -114,7 +120,7 @@ impl PodTask {
             stops: JoinSet::new(),
             unstopped: BTreeMap::new(),
         };
-        Ok((task, Handle { news: sender, wake }))
+        Ok((task, Handle { news: sender, wake, images }))
     }
 
     /// Runs until the pod is gone and nothing of it is left.
@@ -190,6 +196,7 @@ impl PodTask {
             },
             () = self.wake.notified() => {}
             () = self.changed.notified() => self.refresh(),
+            () = self.images.notified() => self.retry_images().await,
             Some(ended) = self.stops.join_next() => self.stopped(ended),
             () = sleep => self.renew(),
         }
@@ -204,6 +211,21 @@ impl PodTask {
             if let Some(failure) = one.failure.as_mut().filter(|failure| failure.reason == "CreateContainerConfigError")
             {
                 failure.retry_at = now;
+            }
+        }
+    }
+
+    /// What failed for want of an image that is here now is tried again at once.
+    async fn retry_images(&mut self) {
+        let now = self.now();
+        let Some(spec) = &self.pod.spec else { return };
+        for (name, one) in &mut self.memory.containers {
+            let image = resources::container(spec, name).and_then(|(own, _)| own.image.as_deref());
+            let failure = one.failure.as_mut().filter(|failure| IMAGE_FAILURES.contains(&failure.reason.as_str()));
+            let (Some(image), Some(failure)) = (image, failure) else { continue };
+            // An error is for the next try to tell.
+            if !matches!(self.context.runtime.image(image).await, Ok(None)) {
+                failure.retry_at = failure.retry_at.min(now);
             }
         }
     }

@@ -164,7 +164,6 @@ impl Start<'_> {
                 self.tell(PodEvent::normal("Pulled", format!(
                     "Successfully pulled image {reference:?} in {took}ms ({took}ms including waiting). Image size: {size} bytes."
                 )));
-                self.context.images_changed.notify_one();
                 Ok(image)
             }
             Err(error) => {

@@ -60,6 +60,11 @@ impl Tasks {
         }
     }
 
+    /// Other images are here: pods that wait for one may go on.
+    pub fn images_changed(&self) {
+        self.state().pods.values().for_each(|(handle, _)| handle.images.notify_one());
+    }
+
     /// Ends all tasks where they are.
     pub fn stop(&self) {
         let mut state = self.state();

@@ -23,7 +23,7 @@ mod store;
 
 pub use builtin::BUILTIN;
 pub use reference::Reference;
-pub use store::{Layers, Removed, Store};
+pub use store::{Changes, Layers, Removed, Store};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use kprov_control_plane::world::World;
+use nix::sys::inotify::AddWatchFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Candidate, CandidateLayer};
@@ -17,6 +18,10 @@ use super::manifest::{Descriptor, INDEX, Index, MANIFEST, REF_NAME};
 use super::reference::is_digest;
 use super::{At, Error, Reference};
 use crate::runtime::Image;
+use crate::watch::Watch;
+
+/// File that says which images there are.
+const INDEX_FILE: &str = "index.json";
 
 /// The images of this machine. Clones share it; so do other processes.
 #[derive(Clone)]
@@ -46,6 +51,25 @@ pub struct Removed {
     pub names: Vec<String>,
     /// The image, when its last name went.
     pub image: Option<String>,
+}
+
+/// Tells when other images are in a store, whichever process put them there.
+pub struct Changes {
+    watch: Watch,
+    folder: PathBuf,
+}
+
+impl Changes {
+    /// Waits for the next change.
+    pub async fn next(&mut self) -> Result<(), Error> {
+        loop {
+            let events = self.watch.changes().await.at("watch", &self.folder)?;
+            // Without a name: more has happened than the kernel keeps.
+            if events.iter().any(|event| event.name.as_ref().is_none_or(|name| name == INDEX_FILE)) {
+                return Ok(());
+            }
+        }
+    }
 }
 
 impl Store {
@@ -88,6 +112,14 @@ impl Store {
     /// The image that a name, a digest reference or an id leads to.
     pub fn find(&self, reference: &str) -> Result<Option<Image>, Error> {
         Ok(self.catalog()?.find(reference)?.map(|e| e.image.clone()))
+    }
+
+    /// Changes from now on. To be called inside of a tokio runtime.
+    pub fn changes(&self) -> Result<Changes, Error> {
+        let folder = self.inner.root.clone();
+        // The index is replaced by a rename.
+        let watch = Watch::of(&folder, AddWatchFlags::IN_MOVED_TO).at("watch", &folder)?;
+        Ok(Changes { watch, folder })
     }
 
     /// Every image, by its first name.
@@ -284,7 +316,7 @@ impl Store {
     }
 
     pub(super) fn index(&self) -> Result<Index, Error> {
-        let path = self.path("index.json");
+        let path = self.path(INDEX_FILE);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::Corrupt { path, why: e.to_string() }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(empty_index()),
@@ -295,7 +327,7 @@ impl Store {
     fn write_index(&self, manifests: impl Iterator<Item = Descriptor>) -> Result<(), Error> {
         let index = Index { manifests: manifests.collect(), ..empty_index() };
         let bytes = serde_json::to_vec_pretty(&index).expect("strings and numbers are always JSON");
-        self.replace(&self.path("index.json"), &bytes)
+        self.replace(&self.path(INDEX_FILE), &bytes)
     }
 
     /// Image ids and the containers that use them.

@@ -300,6 +300,8 @@ pub trait Runtime: Send + Sync + 'static {
             Ok(all)
         })
     }
+    /// Tells whenever other images are here, by whomever. What happens after the call is not missed.
+    fn image_changes(&self) -> BoxStream<'static, Result<(), PullError>>;
     /// Tells of a pod whenever one of its containers or its sandbox changed by itself. Ends when the runtime does.
     fn events(&self) -> BoxStream<'static, Uid>;
 }

@@ -21,8 +21,8 @@ use kprov_control_plane::world::World;
 use kprov_schema::{Uid, image};
 use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, watch};
-use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
 use super::{
     Container, ContainerSpec, ContainerState, Exit, Image, Inventory, PullError, Runtime, RuntimeError, Sandbox,
@@ -41,6 +41,7 @@ struct Inner {
     pods: Mutex<BTreeMap<Uid, Pod>>,
     /// By id; every image is here as soon as it is asked for.
     images: Mutex<BTreeMap<String, Image>>,
+    image_changes: watch::Sender<()>,
     events: broadcast::Sender<Uid>,
     /// Stops that fail before one works again.
     failing_stops: AtomicU32,
@@ -94,7 +95,21 @@ impl Simulated {
     pub fn new(world: World) -> Self {
         let (events, _) = broadcast::channel(BACKLOG);
         let failing_stops = AtomicU32::new(0);
-        Self(Arc::new(Inner { world, pods: Mutex::default(), images: Mutex::default(), events, failing_stops }))
+        Self(Arc::new(Inner {
+            world,
+            pods: Mutex::default(),
+            images: Mutex::default(),
+            image_changes: watch::Sender::new(()),
+            events,
+            failing_stops,
+        }))
+    }
+
+    /// Puts an image here that no reference would lead to otherwise.
+    pub fn load(&self, reference: &str) -> Result<(), PullError> {
+        let (image, _) = image(reference)?;
+        self.0.add(image);
+        Ok(())
     }
 
     /// Lets the next stops fail.
@@ -128,11 +143,20 @@ impl Inner {
         if let Some(known) = self.images().get(reference) {
             return Ok(Some(known.clone()));
         }
-        let found = image(reference)?;
-        if let Some(found) = &found {
-            self.images().insert(found.id.clone(), found.clone());
+        let (found, exists) = image(reference)?;
+        if self.images().contains_key(&found.id) {
+            return Ok(Some(found));
         }
-        Ok(found)
+        if !exists {
+            return Ok(None);
+        }
+        self.add(found.clone());
+        Ok(Some(found))
+    }
+
+    fn add(&self, image: Image) {
+        self.images().insert(image.id.clone(), image);
+        self.image_changes.send_replace(());
     }
 
     fn tell(&self, pod: &Uid) {
@@ -196,8 +220,9 @@ fn find<'a>(pods: &'a mut BTreeMap<Uid, Pod>, id: &str) -> Option<(Uid, &'a mut 
     })
 }
 
-/// The image that a reference leads to; its id follows from its name, so that all nodes agree.
-fn image(reference: &str) -> Result<Option<Image>, PullError> {
+/// The image that a reference leads to, and whether it is here without being loaded. Its id follows from its name, so
+/// that all nodes agree.
+fn image(reference: &str) -> Result<(Image, bool), PullError> {
     let parsed = image::parse(reference).ok_or_else(|| PullError::InvalidName(reference.to_owned()))?;
     let full = match parsed.name.split_once('/') {
         None => format!("docker.io/library/{}", parsed.name),
@@ -205,14 +230,12 @@ fn image(reference: &str) -> Result<Option<Image>, PullError> {
         Some(_) => format!("docker.io/{}", parsed.name),
     };
     let host = full.split('/').next().unwrap_or_default();
-    if host.ends_with(".invalid") || full.split('/').any(|part| part.starts_with("absent")) {
-        return Ok(None);
-    }
+    let exists = !host.ends_with(".invalid") && !full.split('/').any(|part| part.starts_with("absent"));
     let version =
         parsed.digest.map_or_else(|| format!(":{}", parsed.tag.unwrap_or_default()), |digest| format!("@{digest}"));
     let name = format!("{full}{version}");
     let digest: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Some(Image {
+    let image = Image {
         id: format!("sha256:{digest}"),
         names: vec![name],
         size_bytes: 1 << 20,
@@ -222,7 +245,8 @@ fn image(reference: &str) -> Result<Option<Image>, PullError> {
         working_dir: String::new(),
         user: String::new(),
         stop_signal: String::new(),
-    }))
+    };
+    Ok((image, exists))
 }
 
 /// The log in the CRI format; a container without a log file has no log.
@@ -251,6 +275,10 @@ impl Runtime for Simulated {
 
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, PullError>> {
         Box::pin(async { Ok(self.0.images().values().cloned().collect()) })
+    }
+
+    fn image_changes(&self) -> BoxStream<'static, Result<(), PullError>> {
+        WatchStream::from_changes(self.0.image_changes.subscribe()).map(Ok).boxed()
     }
 
     fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Sandbox, RuntimeError>> {
@@ -416,7 +444,10 @@ mod tests {
 
     #[test]
     fn images() {
-        let name = |reference| image(reference).expect("well formed").map(|image| image.names[0].clone());
+        let name = |reference| {
+            let (image, exists) = image(reference).expect("well formed");
+            exists.then(|| image.names[0].clone())
+        };
         assert_eq!(name("busybox").as_deref(), Some("docker.io/library/busybox:latest"));
         assert_eq!(name("a.b:5000/x:v1").as_deref(), Some("a.b:5000/x:v1"));
         assert_eq!(name("localhost/absent:v1"), None);

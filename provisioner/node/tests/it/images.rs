@@ -385,3 +385,21 @@ fn a_name_can_be_given_to_an_archive_without_one() {
     assert_eq!(store.load(archive.as_slice(), Some(&name)).unwrap()[0].names, ["docker.io/team/app:3"]);
     assert_eq!(store.list().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_store_is_told_of_what_another_process_loads_and_removes() {
+    if !root() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let (agents, commands) = (open(folder.path()), open(folder.path()));
+    let mut changes = agents.changes().unwrap();
+    for round in 0..2 {
+        commands.load(&*docker_archive(&["app:1"], &[]), None).unwrap();
+        changes.next().await.unwrap();
+        assert!(agents.find("app:1").unwrap().is_some(), "{round}");
+        commands.remove("app:1").unwrap();
+        changes.next().await.unwrap();
+        assert!(agents.find("app:1").unwrap().is_none(), "{round}");
+    }
+}

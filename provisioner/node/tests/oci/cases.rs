@@ -44,6 +44,7 @@ pub const ALL: &[(&str, Case)] = cases![
     refusals_are_clear_and_leave_nothing,
     a_privileged_container_gets_what_the_machine_grants,
     the_echo_server_answers_and_ends_gracefully,
+    system_calls_are_held_to_the_profile,
     everything_can_be_purged_without_an_agent,
 ];
 
@@ -179,6 +180,51 @@ async fn mounts_are_visible_and_read_only_where_asked(f: &Fixture) {
     );
     assert_eq!(fs::read_to_string(volume.join("new")).unwrap(), "x");
     assert_eq!(fs::read_to_string(volume.join("sub/file")).unwrap(), "x");
+}
+
+async fn system_calls_are_held_to_the_profile(f: &Fixture) {
+    let pod = f.sandbox("seccomp").await;
+    let profile = f.path().join("no-mkdir.json");
+    let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat", "capset", "prctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 30}]}"#;
+    fs::write(&profile, text).unwrap();
+    let cases = [
+        ("unconfined", Seccomp::Unconfined, "0", "done", "done"),
+        ("default", Seccomp::RuntimeDefault, "2", "done", "EPERM: Operation not permitted"),
+        ("localhost", Seccomp::Localhost(profile), "2", "EROFS: Read-only file system", "done"),
+    ];
+    for (name, seccomp, mode, mkdir, unshare) in cases {
+        for (user, no_new_privileges) in [(0, false), (0, true), (1000, false), (1000, true)] {
+            let mut spec = f.spec("seccomp", &format!("{name}-{user}-{no_new_privileges}"), &["calls"]).await;
+            spec.privileges =
+                Privileges { user: Some(user), seccomp: seccomp.clone(), no_new_privileges, ..spec.privileges };
+            let (exit, out) = f.run(&pod, spec).await;
+            assert_eq!(exit.code, 0, "{name} {user} {out}");
+            let calls = parse(&out);
+            let what = format!("{name} {user} {no_new_privileges}: {calls}");
+            assert_eq!(
+                (&calls["getpid"], &calls["mode"], &calls["thread"]),
+                (&1.into(), &mode.into(), &"done".into()),
+                "{what}"
+            );
+            assert_eq!(calls["unshare"], unshare, "{what}");
+            assert_eq!(calls["bounding"], "00000000a80425fb", "{what}");
+            assert_eq!(
+                calls["capabilities"],
+                if user == 0 { "00000000a80425fb" } else { "0000000000000000" },
+                "{what}"
+            );
+            assert_eq!(calls["mount"], "EPERM: Operation not permitted", "nobody has the capability: {what}");
+            if user == 0 {
+                assert_eq!(calls["mkdir"], mkdir, "{what}");
+            }
+        }
+    }
+    let mut spec = f.spec("seccomp", "capable", &["calls"]).await;
+    spec.privileges.seccomp = Seccomp::RuntimeDefault;
+    spec.privileges.add = vec!["SYS_ADMIN".into()];
+    let calls = parse(&f.run(&pod, spec).await.1);
+    assert_eq!((&calls["mount"], &calls["mode"]), (&"done".into(), &"2".into()), "who has the capability may: {calls}");
 }
 
 async fn a_read_only_root_can_not_be_written(f: &Fixture) {
@@ -454,7 +500,7 @@ async fn refusals_are_clear_and_leave_nothing(f: &Fixture) {
         change(&mut spec);
         cases.push((words, spec));
     };
-    with("RuntimeDefault", &|s| s.privileges.seccomp = Seccomp::RuntimeDefault);
+    with("/no/such.json\": No such file", &|s| s.privileges.seccomp = Seccomp::Localhost("/no/such.json".into()));
     with("terminal", &|s| s.tty = true);
     with("no command", &|s| s.args.clear());
     with("is no signal", &|s| s.stop_signal = "SIGNOPE".into());

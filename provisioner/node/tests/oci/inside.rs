@@ -21,6 +21,7 @@ pub fn run(args: &[String]) -> ExitCode {
         ["eat"] => eat(),
         ["fork", count] => println!("{}", fork_many(count.parse().unwrap())),
         ["say"] => say(),
+        ["calls"] => calls(),
         ["leave-child"] => leave_child(),
         ["signal-self", number] => {
             nix::sys::signal::kill(nix::unistd::getpid(), Signal::try_from(number.parse::<i32>().unwrap()).unwrap())
@@ -118,6 +119,28 @@ fn say() {
     out.write_all(b"\nno end").unwrap();
     out.flush().unwrap();
     eprintln!("cried");
+}
+
+/// What the kernel says to calls that a profile may forbid, and what this process may do and is held by.
+fn calls() {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    let words = |result: nix::Result<()>| result.map_or_else(|error| error.to_string(), |()| "done".to_owned());
+    const NONE: Option<&str> = None;
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    println!(
+        "{}",
+        json!({
+            "getpid": nix::unistd::getpid().as_raw(),
+            "mkdir": words(nix::unistd::mkdir("/made", nix::sys::stat::Mode::S_IRWXU)),
+            "mount": words(mount(Some("none"), "/proc", Some("tmpfs"), MsFlags::empty(), NONE)),
+            "thread": std::thread::spawn(|| "done").join().unwrap(),
+            "unshare": words(unshare(CloneFlags::CLONE_NEWUSER)),
+            "capabilities": field("CapEff:"), "bounding": field("CapBnd:"), "mode": field("Seccomp:"),
+        })
+    );
 }
 
 fn leave_child() {

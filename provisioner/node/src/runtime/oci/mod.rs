@@ -235,6 +235,21 @@ impl Runtime for Oci {
         async move { blocking(move || images.list()).await.map_err(pull_error) }.boxed()
     }
 
+    fn image_changes(&self) -> BoxStream<'static, Result<(), PullError>> {
+        let changes = match self.inner.config.images.changes() {
+            Ok(changes) => changes,
+            Err(error) => return futures::stream::iter([Err(pull_error(error))]).boxed(),
+        };
+        futures::stream::unfold(Some(changes), |changes| async move {
+            let mut changes = changes?;
+            match changes.next().await {
+                Ok(()) => Some((Ok(()), Some(changes))),
+                Err(error) => Some((Err(pull_error(error)), None)),
+            }
+        })
+        .boxed()
+    }
+
     fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Sandbox, RuntimeError>> {
         Arc::clone(&self.inner).create_sandbox(spec).boxed()
     }

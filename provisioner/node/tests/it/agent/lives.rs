@@ -238,6 +238,38 @@ async fn a_stop_that_fails_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_pod_that_waits_for_an_image_starts_when_it_is_loaded() {
+    let cluster = Cluster::start(None).await;
+    for (name, policy) in [("pulls", "IfNotPresent"), ("never", "Never")] {
+        let container = json!({"name": "c", "image": "absent/app:1", "imagePullPolicy": policy});
+        cluster.pod(name, "", json!({"containers": [container]})).await;
+        let waits = |pod: &Object| !container_waits(pod).is_empty();
+        cluster.until::<Pod>("ns", name, waits).await;
+    }
+    let before = cluster.world.clock.now();
+    cluster.runtime.load("absent/other:1").unwrap();
+    cluster.runtime.load("absent/app:1").unwrap();
+    let mut rounds = 0;
+    for name in ["pulls", "never"] {
+        let key = Key::new("ns", name);
+        while !is_ready(&cluster.client.get(&Resource::of::<Pod>(), &key).await.unwrap()) {
+            rounds += 1;
+            assert!(rounds < 20_000, "{name} waits out its back-off");
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(cluster.world.clock.now(), before);
+    let names =
+        |node: &Object| node.at(&["status", "images"]).is_some_and(|all| all.to_string().contains("absent/app"));
+    cluster.until::<Node>("", NODE, names).await;
+}
+
+fn container_waits(pod: &Object) -> String {
+    let reason = container(pod)["state"]["waiting"]["reason"].as_str().unwrap_or_default().to_owned();
+    if reason.contains("Image") { reason } else { String::new() }
+}
+
+#[tokio::test]
 async fn a_pod_that_is_done_keeps_its_end() {
     let cluster = Cluster::start(None).await;
     cluster.pod("p", "simulate exit=3 after=1", json!({"restartPolicy": "Never"})).await;

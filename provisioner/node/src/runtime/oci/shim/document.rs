@@ -44,6 +44,9 @@ pub(super) struct Place<'a> {
     pub(super) hostname: &'a str,
     pub(super) identity: &'a Identity,
     pub(super) capabilities: &'a BTreeSet<&'static str>,
+    /// It has `CAP_SYS_ADMIN` until its program is executed, to load a filter of system calls. It is not in the bounding
+    /// set, so that the program does not get it.
+    pub(super) loads_filter: bool,
     /// Lowest score that this process may ask for.
     pub(super) oom_floor: i32,
     /// Whether memory and swap are counted together.
@@ -69,6 +72,10 @@ pub(super) fn document(launch: &Launch, place: &Place<'_>) -> Value {
     let who = &spec.privileges;
     let open = who.privileged;
     let capabilities: Vec<String> = place.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
+    let mut until_executed = capabilities.clone();
+    if place.loads_filter && !place.capabilities.contains("SYS_ADMIN") {
+        until_executed.push("CAP_SYS_ADMIN".to_owned());
+    }
     let masked = if open || who.unmasked_proc { &[][..] } else { MASKED };
     let mut read_only: Vec<&str> = if open || who.unmasked_proc { vec![] } else { READ_ONLY.to_vec() };
     if !open && !place.setup.is_v2() {
@@ -82,7 +89,7 @@ pub(super) fn document(launch: &Launch, place: &Place<'_>) -> Value {
             "args": spec.args,
             "env": environment(launch, place),
             "cwd": working_dir(launch),
-            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
+            "capabilities": { "bounding": capabilities, "effective": until_executed, "permitted": until_executed },
             "noNewPrivileges": who.no_new_privileges,
             "oomScoreAdj": spec.limits.oom_score_adj.clamp(-1000, 1000).max(place.oom_floor),
         },

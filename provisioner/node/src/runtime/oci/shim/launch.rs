@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::capabilities;
 use super::document::{Pids, Place, document, host_devices, working_dir};
 use super::program::Program;
+use super::seccomp;
 use super::users::identify;
 use crate::runtime::oci::cgroup::{Cgroup, Setup};
 use crate::runtime::oci::folder::PodFolder;
@@ -86,12 +87,12 @@ fn make(launch: &Launch, site: &Site<'_>, stdout: OwnedFd, stderr: OwnedFd) -> R
     let rootfs = folder.join("rootfs");
     mount_root(&launch.layers, &folder)
         .map_err(|e| Fault::system("can't mount the container's root file system", e))?;
-    write_document(launch, site, &folder, &rootfs)?;
+    let filter = write_document(launch, site, &folder, &rootfs)?.map(Rc::new);
     let (failed, failure) = pipe().map_err(|e| Fault::system("can't make a pipe", e))?;
     let stdin = File::open("/dev/null").map_err(|e| Fault::system("can't open /dev/null", e))?;
     let failure = Rc::new(failure);
     let built = ContainerBuilder::new(launch.container.id.clone(), SyscallType::default())
-        .with_executor(Program { failure: Rc::clone(&failure) })
+        .with_executor(Program { failure: Rc::clone(&failure), filter })
         .with_root_path(&folder)
         .map(|b| {
             b.with_stdin(stdin)
@@ -165,7 +166,13 @@ fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(',', "\\,").replace(':', "\\:")
 }
 
-fn write_document(launch: &Launch, site: &Site<'_>, folder: &Path, rootfs: &Path) -> Result<(), Fault> {
+/// Returns the filter of the container's system calls.
+fn write_document(
+    launch: &Launch,
+    site: &Site<'_>,
+    folder: &Path,
+    rootfs: &Path,
+) -> Result<Option<seccomp::Filter>, Fault> {
     let privileges = &launch.spec.privileges;
     let root = File::open(rootfs).map_err(|e| Fault::system("can't open the container's root", e))?;
     let read = |path| read_inside(&root, path).map_err(|e| Fault::system(format!("can't read the image's {path}"), e));
@@ -173,6 +180,7 @@ fn write_document(launch: &Launch, site: &Site<'_>, folder: &Path, rootfs: &Path
     let identity = identify(&passwd, &group, &launch.image.user, privileges).map_err(Fault::Start)?;
     let bounds = capabilities::bounding().map_err(|e| Fault::system("can't read this process's capabilities", e))?;
     let capabilities = capabilities::decide(privileges, &bounds, !site.setup.is_v2()).map_err(Fault::Refused)?;
+    let filter = seccomp::filter(&privileges.seccomp, &capabilities).map_err(Fault::Refused)?;
     make_inside(&root, working_dir(launch)).map_err(|e| Fault::system("can't make the working directory", e))?;
     let devices = if privileges.privileged { host_devices() } else { Ok(vec![]) };
     let place = Place {
@@ -184,13 +192,16 @@ fn write_document(launch: &Launch, site: &Site<'_>, folder: &Path, rootfs: &Path
         hostname: site.hostname,
         identity: &identity,
         capabilities: &capabilities,
+        // Without it only `no_new_privs` allows to load a filter.
+        loads_filter: filter.is_some() && !privileges.no_new_privileges && bounds.contains("SYS_ADMIN"),
         oom_floor: if bounds.contains("SYS_RESOURCE") { -1000 } else { own_oom_score()? },
         counts_swap: site.setup.roots().iter().any(|root| root.join("memory.memsw.limit_in_bytes").exists()),
         devices: devices.map_err(|e| Fault::system("can't list the machine's devices", e))?,
     };
     let text = serde_json::to_vec(&document(launch, &place)).expect("documents have string keys alone");
     let file = folder.join("config.json");
-    fs::write(&file, text).map_err(|e| Fault::system(format!("can't write {}", file.display()), e))
+    fs::write(&file, text).map_err(|e| Fault::system(format!("can't write {}", file.display()), e))?;
+    Ok(filter)
 }
 
 /// Without CAP_SYS_RESOURCE a process can't ask for less than it has.

@@ -14,6 +14,7 @@ mod log;
 mod peer;
 mod program;
 mod sandbox;
+mod seccomp;
 mod users;
 
 pub(super) use sandbox::check_sysctl;

@@ -11,11 +11,15 @@ use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, Exec
 use rustix::fs::Access;
 use rustix::io::Errno;
 
+use super::seccomp::{self, Filter};
+
 /// Runs inside the container, after everything else is set up.
 #[derive(Clone)]
 pub(super) struct Program {
     /// Takes the words of a failure. It is closed when the program has been executed.
     pub(super) failure: Rc<OwnedFd>,
+    /// Loaded when nothing but the program itself is left to be executed.
+    pub(super) filter: Option<Rc<Filter>>,
 }
 
 impl Program {
@@ -39,6 +43,10 @@ impl Executor for Program {
         else {
             return Err(ExecutorError::Other(self.fail("an argument or a variable holds a zero byte")));
         };
+        if let Some(filter) = &self.filter {
+            seccomp::install(filter)
+                .map_err(|error| ExecutorError::Other(self.fail(&format!("load the seccomp profile: {error}"))))?;
+        }
         let Err(error) = nix::unistd::execve(&file, &args, &env);
         Err(ExecutorError::Other(self.fail(&format!(
             "exec {}: {}",
