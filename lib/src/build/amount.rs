@@ -122,6 +122,13 @@ impl From<Bytes> for Quantity {
 /// The number of a port, 1 to 65535.
 ///
 /// A plain number may stand for it: `container.port("http", 8080)`.
+///
+/// ```
+/// # use kprov::build::*;
+/// const HTTP: Port = Port::new(8080);
+/// let web = Container::new("web", "nginx:1.27").port("http", HTTP).port("metrics", 9090);
+/// # let _ = web;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port(NonZeroU16);
 
@@ -178,6 +185,13 @@ impl Of<Port> for u16 {
 /// Where traffic goes in a pod: to a port of that name or number.
 ///
 /// A literal or a number may stand for it: `Probe::http("/healthz", "http")`, `Probe::tcp(5432)`.
+///
+/// ```
+/// # use kprov::build::*;
+/// assert_eq!(Probe::tcp(5432), Probe::tcp("5432"));
+/// assert_eq!("http".parse(), Ok(Target::Name("http".parse()?)));
+/// # Ok::<(), Invalid>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The port that the container calls so.
@@ -232,7 +246,10 @@ impl From<Target> for IntOrString {
 
 /// A share of a number, in per cent.
 ///
-/// Example: `Percent::new(25)` prints as `25%`.
+/// ```
+/// # use kprov::build::*;
+/// assert_eq!(Percent::new(25).to_string(), "25%");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(u16);
 
@@ -257,6 +274,12 @@ impl fmt::Display for Percent {
 /// A number of pods, or a share of those that are wanted.
 ///
 /// A number, a [`Percent`] or a literal may stand for it: `rolling(1, "25%")`.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).rolling(Percent::new(50), 0);
+/// # let _ = web;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Portion {
     /// That many.
@@ -326,6 +349,13 @@ impl From<Portion> for IntOrString {
 }
 
 /// A time that Kubernetes counts in whole seconds.
+///
+/// ```
+/// # use kprov::build::*;
+/// use std::time::Duration;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).min_ready(Duration::from_secs(5));
+/// # let _ = web;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no duration",
     label = "write `Duration::from_secs(..)`",

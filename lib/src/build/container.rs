@@ -31,6 +31,12 @@ pub struct Container(pub(super) core::Container, pub(super) Vec<core::Volume>);
 conversions!(Container, core::Container, Vec::new());
 
 /// When the node fetches an image.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "nginx:1.27").pull(Pull::IfNotPresent);
+/// # let _ = web;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {
     /// Before every start; what holds for images without a tag or with `latest`.
@@ -114,6 +120,19 @@ impl Container {
     #[track_caller]
     pub fn unnamed_port(self, number: impl Of<Port>) -> Self {
         self.add_port(None, number.checked(), None)
+    }
+
+    /// Names a TCP port that is also reached under a port of the node. A service is nearly always the better way: only one
+    /// pod on a node can have that port.
+    #[must_use]
+    #[track_caller]
+    pub fn host_port(self, name: impl Of<PortName>, number: impl Of<Port>, on_host: impl Of<Port>) -> Self {
+        let on_host = on_host.checked().into();
+        let mut container = self.add_port(Some(name.checked()), number.checked(), None);
+        if let Some(port) = container.0.ports.iter_mut().flatten().last() {
+            port.host_port = Some(on_host);
+        }
+        container
     }
 
     #[track_caller]
@@ -212,7 +231,11 @@ impl Container {
 
     /// One thing that it may not exceed, such as `memory` or `nvidia.com/gpu`.
     ///
-    /// Example: `.limit("memory", Bytes::gib(1))`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let train = Container::new("train", "shop:1").limit("memory", Bytes::gib(1)).limit("nvidia.com/gpu", Cpu::cores(1));
+    /// # let _ = train;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn limit(mut self, resource: impl Of<Key>, amount: impl Into<Quantity>) -> Self {

@@ -51,6 +51,12 @@ fn from_source(name: String, source: core::EnvVarSource) -> core::EnvVar {
 
 /// A fact about the pod that its containers can be told.
 ///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "nginx:1.27").env("POD_IP", Field::PodIp).env("TIER", Field::Label("tier".parse()?));
+/// # let _ = web;
+/// # Ok::<(), Invalid>(())
+/// ```
 /// Source: <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#available-fields>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -109,7 +115,12 @@ impl EnvValue for Field {
 part! {
     /// What a container asks for or may not exceed.
     ///
-    /// Example: `.env("GOMAXPROCS", ResourceField::cpu_limit())` is the limit in whole cores, rounded up.
+    /// ```
+    /// # use kprov::build::*;
+    /// // The limit in whole cores, rounded up.
+    /// let web = Container::new("web", "shop:1").env("GOMAXPROCS", ResourceField::cpu_limit());
+    /// # let _ = web;
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#downwardapi-resourceFieldRef>
     ResourceField(core::ResourceFieldSelector)
 }
@@ -183,6 +194,12 @@ impl EnvValue for ResourceField {
 ///
 /// `secret.key("password")` makes it from a [`Secret`] that is at hand and has that key; [`KeyOf::new`] speaks of one
 /// that is elsewhere.
+///
+/// ```
+/// # use kprov::build::*;
+/// let db = Secret::new("db").text("password", "s3cret");
+/// assert_eq!(db.key("password"), KeyOf::new("db", "password"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyOf<K> {
     pub(super) name: Name,
@@ -193,12 +210,20 @@ pub struct KeyOf<K> {
 
 /// One text in a secret.
 ///
-/// Example: `.env("PASSWORD", SecretKey::new("mysql-pass", "password"))`.
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "shop:1").env("PASSWORD", SecretKey::new("mysql-pass", "password"));
+/// # let _ = web;
+/// ```
 pub type SecretKey = KeyOf<Secret>;
 
 /// One text in a config map.
 ///
-/// Example: `.env("LEVEL", ConfigMapKey::new("settings", "level"))`.
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "shop:1").env("LEVEL", ConfigMapKey::new("settings", "level"));
+/// # let _ = web;
+/// ```
 pub type ConfigMapKey = KeyOf<ConfigMap>;
 
 impl<K> KeyOf<K> {

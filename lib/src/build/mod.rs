@@ -49,6 +49,6 @@ pub use storage::PersistentVolumeClaim;
 pub use text::{DataKey, DnsLabel, EnvName, Image, Invalid, Key, LabelValue, Name, Of, PortName, Schedule, Text};
 pub use volume::{
     Claimed, Csi, Downward, EmptyDir, Ephemeral, Files, HostPath, HostPathType, ImageVolume, InFile, MetaField, Mount,
-    Mountable, Nfs, Projected, Propagation, Volume,
+    Mountable, NetworkDisk, Nfs, Projected, Propagation, Volume,
 };
 pub use workload::{Scaled, Selects, Versioned, Workload};

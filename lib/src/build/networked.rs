@@ -9,6 +9,13 @@ use super::text::{DnsLabel, Name, Of};
 
 /// Whom a pod asks for addresses.
 ///
+/// ```
+/// # use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27"))
+///     .host_network()
+///     .dns(DnsPolicy::ClusterFirstWithHostNet);
+/// # let _ = web;
+/// ```
 /// Source: <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsPolicy {

@@ -82,6 +82,12 @@ pub trait Object: Resource + Sized {
 }
 
 /// An object that is in a namespace.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).namespace("shop");
+/// # let _ = web;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` is in no namespace",
     label = "it belongs to the whole cluster",

@@ -195,6 +195,12 @@ pub trait Pods: Sized {
 }
 
 /// What has pods that may end by themselves.
+///
+/// ```
+/// # use kprov::build::*;
+/// let once = Pod::new("once", Container::new("hello", "busybox")).never_restart();
+/// # let _ = once;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the pods of a `{Self}` never end by themselves: their containers always start again",
     label = "the API allows no other restart policy here",

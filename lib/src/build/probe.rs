@@ -120,15 +120,34 @@ impl Probe {
 
 part! {
     /// A probe that only readiness may use; [`Probe::successes`] makes it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").readiness(Probe::tcp(80).successes(2));
+    /// # let _ = web;
+    /// ```
     ReadinessProbe(core::Probe)
 }
 
 part! {
     /// A probe that only liveness and startup may use; [`Probe::grace`] makes it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let web = Container::new("web", "nginx:1.27").liveness(Probe::tcp(80).grace(Duration::from_secs(5)));
+    /// # let _ = web;
+    /// ```
     LivenessProbe(core::Probe)
 }
 
 /// A probe that can decide whether a container gets traffic.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "nginx:1.27").readiness(Probe::http("/ready", 80).successes(2));
+/// # let _ = web;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a readiness probe",
     note = "a failed readiness probe ends no container: leave `grace(..)` away, or use it in `liveness(..)`"
@@ -140,6 +159,13 @@ impl Readiness for Probe {}
 impl Readiness for ReadinessProbe {}
 
 /// A probe that can decide whether a container is restarted.
+///
+/// ```
+/// # use kprov::build::*;
+/// use std::time::Duration;
+/// let web = Container::new("web", "nginx:1.27").liveness(Probe::tcp(80).grace(Duration::from_secs(5)));
+/// # let _ = web;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a liveness or startup probe",
     note = "one good answer is enough for them: leave `successes(..)` away, or use it in `readiness(..)`"

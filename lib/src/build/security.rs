@@ -9,6 +9,12 @@ use super::text::{Of, text};
 text! {
     /// A right of the superuser that can be given alone, such as `NET_BIND_SERVICE`.
     ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").drop_capability("ALL").add_capability("NET_BIND_SERVICE");
+    /// # let _ = web;
+    /// assert!("CAP_SYS_TIME".parse::<Capability>().unwrap_err().to_string().contains("write SYS_TIME"));
+    /// ```
     /// Source: <https://man7.org/linux/man-pages/man7/capabilities.7.html>
     Capability, "capability", |text| {
         let fine = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
@@ -22,6 +28,11 @@ text! {
 
 /// Which system calls a program may make.
 ///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "nginx:1.27").seccomp(Seccomp::Localhost("profiles/audit.json".to_owned()));
+/// # let _ = web;
+/// ```
 /// Source: <https://kubernetes.io/docs/tutorials/security/seccomp/>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seccomp {
@@ -46,6 +57,11 @@ impl From<Seccomp> for core::SeccompProfile {
 
 /// What the kernel's AppArmor lets a program touch.
 ///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "nginx:1.27").app_armor(AppArmor::Localhost("deny-write".to_owned()));
+/// # let _ = web;
+/// ```
 /// Source: <https://kubernetes.io/docs/tutorials/security/apparmor/>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppArmor {
@@ -225,6 +241,27 @@ pub trait Secured: Pods {
     #[must_use]
     fn app_armor(mut self, profile: AppArmor) -> Self {
         self.security_mut().app_armor_profile = Some(profile.into());
+        self
+    }
+
+    /// Sees the processes of its node.
+    #[must_use]
+    fn host_processes(mut self) -> Self {
+        self.pod_mut().1.host_pid = Some(true);
+        self
+    }
+
+    /// Shares memory with the processes of its node.
+    #[must_use]
+    fn host_ipc(mut self) -> Self {
+        self.pod_mut().1.host_ipc = Some(true);
+        self
+    }
+
+    /// Has users of its own: its superuser is nobody on the node.
+    #[must_use]
+    fn own_users(mut self) -> Self {
+        self.pod_mut().1.host_users = Some(false);
         self
     }
 

@@ -13,6 +13,13 @@ object! {
     /// One stable name and address for many pods, reached inside the cluster unless it says otherwise.
     ///
     /// Most are made by [`super::Workload::expose`], which takes selector and ports from the pods.
+    ///
+    /// ```
+    /// use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80));
+    /// let service = web.expose("http").node_port_at(30008);
+    /// # let _ = service;
+    /// ```
     namespaced Service(core::Service)
 }
 

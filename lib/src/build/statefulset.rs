@@ -37,6 +37,12 @@ object! {
 workload!(StatefulSet, template, replicas, history);
 
 /// What becomes of a stateful set's claims.
+///
+/// ```
+/// # use kprov::build::*;
+/// let db = StatefulSet::new("db", Container::new("db", "mysql:8")).claims(Retention::Delete, Retention::Retain);
+/// # let _ = db;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
     /// They stay, with what is in them.

@@ -11,7 +11,11 @@ use kprov_schema::{cron, image, names};
 
 /// Why a text is not what it should be.
 ///
-/// Example: `"Web_1".parse::<Name>()` says what a name consists of.
+/// ```
+/// # use kprov::build::*;
+/// let error = "Web_1".parse::<Name>().unwrap_err();
+/// assert!(error.to_string().starts_with("\"Web_1\" is no name of an object: a lowercase RFC 1123 subdomain"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no {what}: {why}")]
 pub struct Invalid {
@@ -24,6 +28,14 @@ pub struct Invalid {
 }
 
 /// A type whose values are texts that keep a rule. Only this crate's types are.
+///
+/// ```
+/// # use kprov::build::*;
+/// fn shout<T: Text + ToString>(text: T) -> String {
+///     text.to_string().to_uppercase()
+/// }
+/// assert_eq!(shout(Name::literal("web")), "WEB");
+/// ```
 pub trait Text: FromStr<Err = Invalid> + Clone {}
 
 /// What can stand for a checked `T`: a `T`, a reference to one, or a literal text, which is checked on the spot.
@@ -161,7 +173,11 @@ impl Name {
 text! {
     /// A DNS label of at most 63 characters: the name of a container, a volume, a namespace, a service or a host.
     ///
-    /// Example: `web-1` is one, `web.1` is none.
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("web-1".parse::<DnsLabel>().is_ok());
+    /// assert!("web.1".parse::<DnsLabel>().is_err());
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
     DnsLabel, "DNS label", names::dns1123_label
 }
@@ -189,6 +205,11 @@ impl From<DnsLabel> for Name {
 text! {
     /// The key of a label, an annotation, a taint or a node's property: `app` or `example.com/owner`.
     ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("example.com/owner".parse::<Key>().is_ok());
+    /// assert!("owner of it".parse::<Key>().is_err());
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
     Key, "key of a label", names::qualified
 }
@@ -196,6 +217,11 @@ text! {
 text! {
     /// The value of a label: at most 63 letters, digits, `-`, `_` and `.`; it may be empty.
     ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("v1.2".parse::<LabelValue>().is_ok());
+    /// assert!("first, second".parse::<LabelValue>().is_err());
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
     LabelValue, "value of a label", names::label_value
 }
@@ -203,27 +229,44 @@ text! {
 text! {
     /// The key of a text in a config map or a secret, which is also its file name in a volume.
     ///
-    /// Example: `nginx.conf`.
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("nginx.conf".parse::<DataKey>().is_ok());
+    /// assert!("conf/nginx".parse::<DataKey>().is_err());
+    /// ```
     DataKey, "key of a config map or secret", names::config_map_key
 }
 
 text! {
     /// The name of an environment variable.
     ///
-    /// Example: `POD_IP`.
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("POD_IP".parse::<EnvName>().is_ok());
+    /// assert!("POD=IP".parse::<EnvName>().is_err());
+    /// ```
     EnvName, "name of an environment variable", names::env_var
 }
 
 text! {
     /// The name of a port: at most 15 lower case letters, digits and `-`.
     ///
-    /// Example: `http`.
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("http".parse::<PortName>().is_ok());
+    /// assert!("8080".parse::<PortName>().is_err());
+    /// ```
     PortName, "name of a port", names::port_name
 }
 
 text! {
     /// A container image: `nginx:1.27`, `registry.example.com:5000/shop/web@sha256:…`.
     ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("registry.example.com:5000/shop/web:1".parse::<Image>().is_ok());
+    /// assert!("Nginx".parse::<Image>().is_err());
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/containers/images/#image-names>
     Image, "container image", |text| match image::parse(text) {
         Some(_) => Vec::new(),
@@ -234,6 +277,11 @@ text! {
 text! {
     /// When a cron job starts: `*/5 * * * *` or `@daily`. The time zone has its own place.
     ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("*/5 * * * *".parse::<Schedule>().is_ok());
+    /// assert!("5 minutes".parse::<Schedule>().is_err());
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax>
     Schedule, "schedule", |text| match cron::parse(text) {
         _ if text.contains("TZ") => vec!["the time zone is set with `time_zone(\"Europe/Berlin\")`".to_owned()],

@@ -6,7 +6,7 @@ mod kinds;
 use k8s_openapi::api::core::v1 as core;
 
 pub use files::{Downward, Files, InFile, MetaField, Projected};
-pub use kinds::{Claimed, Csi, EmptyDir, Ephemeral, HostPath, HostPathType, ImageVolume, Nfs};
+pub use kinds::{Claimed, Csi, EmptyDir, Ephemeral, HostPath, HostPathType, ImageVolume, NetworkDisk, Nfs};
 
 use super::config::{ConfigMap, Secret};
 use super::object::Named;
@@ -18,7 +18,8 @@ part! {
     /// A volume of a pod, of any kind.
     ///
     /// Its functions make the kinds, each with the settings that it has and no others. [`super::Container::mount`]
-    /// brings a volume into the pod; a volume that is mounted twice is one volume.
+    /// brings a volume into the pod; a volume that is mounted twice is one volume. The disks of clouds, which once had
+    /// kinds of their own (`awsElasticBlockStore`, `gcePersistentDisk`, `azureDisk` ..), are claimed from a storage class.
     ///
     /// ```
     /// use kprov::build::*;
@@ -49,6 +50,13 @@ impl Volume {
 }
 
 /// What can be mounted in a container: a volume, or an object that becomes one of the same name.
+///
+/// ```
+/// # use kprov::build::*;
+/// let site = ConfigMap::new("site").file("index.html", "hello");
+/// let web = Container::new("web", "nginx:1.27").mount(&site, "/html").mount(Volume::empty_dir("cache"), "/cache");
+/// # let _ = web;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be mounted",
     note = "mount a reference to a volume (`&Volume::empty_dir(\"cache\")`), a `ConfigMap`, a `Secret` or a `PersistentVolumeClaim`"
@@ -106,11 +114,22 @@ pub(super) fn name_after<K>(object: impl Named<K>) -> (String, String) {
 part! {
     /// Where a volume appears in a container, and how.
     ///
-    /// Example: `Mount::at("/usr/share/nginx/html").sub_path("html").read_only()`; a plain path does for most.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Mount::at("/usr/share/nginx/html").sub_path("html").read_only();
+    /// # let _ = it;
+    /// ```
     Mount(core::VolumeMount)
 }
 
 /// Whether mounts made later are seen on the other side.
+///
+/// ```
+/// # use kprov::build::*;
+/// let mounts = Volume::host_path("mounts", "/mnt");
+/// let web = Container::new("web", "nginx:1.27").mount(&mounts, Mount::at("/mnt").propagation(Propagation::HostToContainer));
+/// # let _ = web;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
     /// In neither direction; what holds without it.

@@ -16,6 +16,12 @@ use super::text::{Key, LabelValue, Name, Of, PortName};
 const NAME_LABEL: &str = "app.kubernetes.io/name";
 
 /// What stands for a set of pods: in front of them comes a service, around them a policy or a budget.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).labelled("app", "web");
+/// assert_eq!(web.selector()["app"], "web");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` selects no pods by labels of its own",
     note = "give a Deployment, StatefulSet, DaemonSet, ReplicaSet or a Pod with labels"
@@ -140,6 +146,15 @@ pub trait Workload: Object + Pods + Selects {
 }
 
 /// A workload of which there is a number of pods.
+///
+/// ```
+/// # use kprov::build::*;
+/// fn twice<W: Workload + Scaled>(workload: W) -> W {
+///     workload.replicas(2)
+/// }
+/// let web = twice(Deployment::new("web", Container::new("web", "nginx:1.27")));
+/// # let _ = web;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` has no number of pods",
     label = "its nodes decide how many there are",
@@ -151,6 +166,12 @@ pub trait Scaled {
 }
 
 /// A workload that keeps former versions of its pods' description.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).history(3);
+/// # let _ = web;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` keeps no former versions",
     note = "take a `Deployment`, which makes a new replica set for every version"

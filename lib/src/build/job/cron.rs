@@ -18,7 +18,10 @@ use crate::build::wraps::{object, part};
 text! {
     /// A time zone by its name in the IANA database.
     ///
-    /// Example: `Europe/Berlin`.
+    /// ```
+    /// # use kprov::build::*;
+    /// assert!("Europe/Berlin".parse::<TimeZone>().is_ok());
+    /// ```
     TimeZone, "time zone", |text| match cron::is_time_zone(text) {
         true => Vec::new(),
         false => vec!["write an area and a place, such as Europe/Berlin, or Etc/UTC".to_owned()],
@@ -26,6 +29,13 @@ text! {
 }
 
 /// What happens when a job is due and the one before still runs.
+///
+/// ```
+/// # use kprov::build::*;
+/// let backup = CronJob::new("backup", "@hourly", Container::new("backup", "shop:1"))
+///     .concurrency(Concurrency::Forbid);
+/// # let _ = backup;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
     /// Both run; what holds without it.
@@ -38,6 +48,13 @@ pub enum Concurrency {
 
 part! {
     /// What a cron job makes jobs from. A [`Container`], a [`Template`] and a [`Job`] are one already.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let report = Job::new("report", Container::new("report", "shop:1")).retries(1);
+    /// let nightly = CronJob::new("nightly", "@daily", report);
+    /// # let _ = nightly;
+    /// ```
     JobTemplate(batch::JobTemplateSpec)
 }
 

@@ -6,6 +6,12 @@ use crate::build::text::{DnsLabel, Of};
 use crate::build::wraps::part;
 
 /// What follows when a rule fits.
+///
+/// ```
+/// # use kprov::build::*;
+/// let rule = FailureRule::exit_code([42], Then::FailJob);
+/// # let _ = rule;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// The whole job has failed.

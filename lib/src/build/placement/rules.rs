@@ -10,6 +10,10 @@ use crate::build::wraps::part;
 
 /// What counts as one place: nodes with an equal label are in the same one.
 ///
+/// ```
+/// # use kprov::build::*;
+/// assert_eq!(Topology::Zone.key(), "topology.kubernetes.io/zone");
+/// ```
 /// Source: <https://kubernetes.io/docs/reference/labels-annotations-taints/#topologykubernetesiozone>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
@@ -39,7 +43,12 @@ impl Topology {
 part! {
     /// How evenly pods are spread over places.
     ///
-    /// Example: `.spread_over(Spread::over(Topology::Zone).max_skew(2).strictly())`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27"))
+    ///     .spread_over(Spread::over(Topology::Zone).max_skew(2).strictly());
+    /// # let _ = web;
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/>
     Spread(core::TopologySpreadConstraint)
 }
@@ -90,7 +99,11 @@ impl From<Topology> for Spread {
 part! {
     /// A taint of nodes that pods put up with.
     ///
-    /// Example: `Toleration::of("dedicated").value("db").no_schedule()`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Toleration::of("dedicated").value("db").no_schedule();
+    /// # let _ = it;
+    /// ```
     /// Source: <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>
     Toleration(core::Toleration)
 }
@@ -156,6 +169,12 @@ impl Toleration {
 }
 
 /// A label that is looked at, before it is said what must be true of it.
+///
+/// ```
+/// # use kprov::build::*;
+/// let rule = LabelRule::label("tier").is_not_in(["test"]);
+/// # let _ = rule;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked<R> {
     key: String,
@@ -164,13 +183,22 @@ pub struct Looked<R> {
 
 /// A rule for the labels of nodes.
 ///
-/// Example: `NodeRule::label("kubernetes.io/hostname").is_in(["node-1", "node-2"])`.
+/// ```
+/// # use kprov::build::*;
+/// let it = NodeRule::label("kubernetes.io/hostname").is_in(["node-1", "node-2"]);
+/// # let _ = it;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRule(Rule);
 
 /// A rule for the labels of pods; it [`Selects`] them.
 ///
-/// Example: `.away_from(&LabelRule::label("app").is_in(["zk"]), Topology::Host)`.
+/// ```
+/// # use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "nginx:1.27"))
+///     .away_from(&LabelRule::label("app").is_in(["zk"]), Topology::Host);
+/// # let _ = web;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelRule(Rule);
 

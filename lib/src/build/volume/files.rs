@@ -11,6 +11,12 @@ use crate::build::text::{DataKey, DnsLabel, Key, Of};
 
 kind! {
     /// The texts of a config map or secret as files; see [`Volume::config_map`] and [`Volume::secret`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let site = Volume::config_map("site").item("nginx.conf", "nginx.conf").mode(0o444);
+    /// # let _ = site;
+    /// ```
     Files
 }
 
@@ -54,6 +60,11 @@ impl Files {
 /// A fact about the pod that can be written into a file. Addresses and nodes can't: they are told as
 /// [`super::super::Field`]s in the environment.
 ///
+/// ```
+/// # use kprov::build::*;
+/// let info = Volume::downward("podinfo").file("labels", MetaField::Labels);
+/// # let _ = info;
+/// ```
 /// Source: <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#available-fields>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetaField {
@@ -93,6 +104,12 @@ impl MetaField {
 }
 
 /// What can be written into a file.
+///
+/// ```
+/// # use kprov::build::*;
+/// let info = Volume::downward("podinfo").file("name", MetaField::PodName);
+/// # let _ = info;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be written into a file",
     label = "files hold a `MetaField`",
@@ -104,6 +121,12 @@ impl InFile for MetaField {}
 
 kind! {
     /// Facts about the pod as files; see [`Volume::downward`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let info = Volume::downward("podinfo").resource("limit", "web", ResourceField::memory_limit());
+    /// # let _ = info;
+    /// ```
     Downward
 }
 
@@ -133,6 +156,13 @@ impl Downward {
 
 kind! {
     /// Several sources in one folder; see [`Volume::projected`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let all = Volume::projected("all").secret("db").token("token", "vault", Duration::from_secs(3600));
+    /// # let _ = all;
+    /// ```
     Projected
 }
 
@@ -189,7 +219,11 @@ impl Projected {
 impl Volume {
     /// A file for every key of a config map, kept up to date, under the config map's name.
     ///
-    /// Example: `Volume::config_map(&site).item("nginx.conf", "nginx.conf").mode(0o444)`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::config_map("site").item("nginx.conf", "nginx.conf").mode(0o444);
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn config_map(object: impl Named<ConfigMap>) -> Files {
@@ -200,7 +234,11 @@ impl Volume {
 
     /// A file for every key of a secret, kept in memory and up to date, under the secret's name.
     ///
-    /// Example: `Volume::secret("db").mode(0o400)`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::secret("db").mode(0o400);
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn secret(object: impl Named<Secret>) -> Files {
@@ -211,7 +249,11 @@ impl Volume {
 
     /// Facts about the pod as files.
     ///
-    /// Example: `Volume::downward("podinfo").file("labels", MetaField::Labels)`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::downward("podinfo").file("labels", MetaField::Labels);
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn downward(name: impl Of<DnsLabel>) -> Downward {
@@ -221,7 +263,11 @@ impl Volume {
 
     /// Several sources in one folder.
     ///
-    /// Example: `Volume::projected("all").config_map("settings").secret("db").file("name", MetaField::PodName)`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::projected("all").config_map("settings").secret("db").file("name", MetaField::PodName);
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn projected(name: impl Of<DnsLabel>) -> Projected {

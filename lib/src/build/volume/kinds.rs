@@ -15,6 +15,12 @@ fn named(name: impl Of<DnsLabel>) -> core::Volume {
 
 kind! {
     /// An empty folder that lives as long as the pod; see [`Volume::empty_dir`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let cache = Volume::empty_dir("cache").in_memory();
+    /// # let _ = cache;
+    /// ```
     EmptyDir
 }
 
@@ -41,10 +47,22 @@ impl EmptyDir {
 
 kind! {
     /// A path of the node; see [`Volume::host_path`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let logs = Volume::host_path("logs", "/var/log");
+    /// # let _ = logs;
+    /// ```
     HostPath
 }
 
 /// What must be at a path of the node before the pod starts.
+///
+/// ```
+/// # use kprov::build::*;
+/// let logs = Volume::host_path("logs", "/var/log").must_be(HostPathType::Directory);
+/// # let _ = logs;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostPathType {
     /// A folder, which is made when nothing is there.
@@ -74,6 +92,12 @@ impl HostPath {
 
 kind! {
     /// Storage that a claim holds; see [`Volume::claim`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let data = Volume::claim("data").read_only();
+    /// # let _ = data;
+    /// ```
     Claimed
 }
 
@@ -88,6 +112,12 @@ impl Claimed {
 
 kind! {
     /// A folder of an NFS server; see [`Volume::nfs`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let data = Volume::nfs("data", "10.0.0.7", "/exports/data").read_only();
+    /// # let _ = data;
+    /// ```
     Nfs
 }
 
@@ -102,6 +132,12 @@ impl Nfs {
 
 kind! {
     /// A volume that a storage driver makes for the pod; see [`Volume::csi`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let vault = Volume::csi("vault", "secrets-store.csi.k8s.io").read_only();
+    /// # let _ = vault;
+    /// ```
     Csi
 }
 
@@ -133,12 +169,60 @@ impl Csi {
 }
 
 kind! {
+    /// A disk that is reached over the network's own protocols; see [`Volume::iscsi`] and [`Volume::fibre_channel`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let disk = Volume::iscsi("disk", "10.0.0.8:3260", "iqn.2001-04.com.example:disk", 0).fs_type("ext4");
+    /// # let _ = disk;
+    /// ```
+    NetworkDisk
+}
+
+impl NetworkDisk {
+    /// The file system, such as `ext4`.
+    #[must_use]
+    pub fn fs_type(mut self, fs_type: impl Into<String>) -> Self {
+        let fs_type = Some(fs_type.into());
+        if let Some(disk) = &mut self.0.iscsi {
+            disk.fs_type = fs_type;
+        } else if let Some(disk) = &mut self.0.fc {
+            disk.fs_type = fs_type;
+        }
+        self
+    }
+
+    /// For reading only, in all containers.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        if let Some(disk) = &mut self.0.iscsi {
+            disk.read_only = Some(true);
+        } else if let Some(disk) = &mut self.0.fc {
+            disk.read_only = Some(true);
+        }
+        self
+    }
+}
+
+kind! {
     /// A claim that lives as long as the pod; see [`Volume::ephemeral`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let scratch = Volume::ephemeral("scratch", PersistentVolumeClaim::new("scratch", "10Gi"));
+    /// # let _ = scratch;
+    /// ```
     Ephemeral
 }
 
 kind! {
     /// The files of a container image; see [`Volume::image`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let model = Volume::image("model", "registry.example.com/models/small:1").pull(Pull::Always);
+    /// # let _ = model;
+    /// ```
     ImageVolume
 }
 
@@ -154,7 +238,11 @@ impl ImageVolume {
 impl Volume {
     /// An empty folder that containers of a pod share and that lives as long as the pod.
     ///
-    /// Example: `Volume::empty_dir("cache").in_memory().size_limit(Bytes::mib(64))`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::empty_dir("cache").in_memory().size_limit(Bytes::mib(64));
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn empty_dir(name: impl Of<DnsLabel>) -> EmptyDir {
@@ -163,7 +251,11 @@ impl Volume {
 
     /// A path of the node that the pod happens to run on. Whoever may use it may change the node.
     ///
-    /// Example: `Volume::host_path("logs", "/var/log").must_be(HostPathType::Directory)`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::host_path("logs", "/var/log").must_be(HostPathType::Directory);
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn host_path(name: impl Of<DnsLabel>, path: impl Into<String>) -> HostPath {
@@ -173,7 +265,11 @@ impl Volume {
 
     /// Storage that a claim holds, under the claim's name.
     ///
-    /// Example: `container.mount(Volume::claim("data").read_only(), "/data")`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "shop:1").mount(Volume::claim("data").read_only(), "/data");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn claim(claim: impl Named<PersistentVolumeClaim>) -> Claimed {
@@ -184,7 +280,11 @@ impl Volume {
 
     /// A folder of an NFS server, which must be there.
     ///
-    /// Example: `Volume::nfs("data", "10.0.0.7", "/exports/data")`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::nfs("data", "10.0.0.7", "/exports/data");
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn nfs(name: impl Of<DnsLabel>, server: impl Into<String>, path: impl Into<String>) -> Nfs {
@@ -192,9 +292,43 @@ impl Volume {
         Nfs(core::Volume { nfs: Some(source), ..named(name) })
     }
 
+    /// A disk by iSCSI: the portal's address, the target's qualified name, the number of the unit.
+    #[must_use]
+    #[track_caller]
+    pub fn iscsi(name: impl Of<DnsLabel>, portal: impl Into<String>, iqn: impl Into<String>, lun: u8) -> NetworkDisk {
+        let source = core::ISCSIVolumeSource {
+            target_portal: portal.into(),
+            iqn: iqn.into(),
+            lun: i32::from(lun),
+            ..core::ISCSIVolumeSource::default()
+        };
+        NetworkDisk(core::Volume { iscsi: Some(source), ..named(name) })
+    }
+
+    /// A disk by Fibre Channel: the targets' world wide names, the number of the unit.
+    #[must_use]
+    #[track_caller]
+    pub fn fibre_channel(
+        name: impl Of<DnsLabel>,
+        targets: impl IntoIterator<Item = impl Into<String>>,
+        lun: u8,
+    ) -> NetworkDisk {
+        let targets = targets.into_iter().map(Into::into).collect();
+        let source = core::FCVolumeSource {
+            target_wwns: Some(targets),
+            lun: Some(i32::from(lun)),
+            ..core::FCVolumeSource::default()
+        };
+        NetworkDisk(core::Volume { fc: Some(source), ..named(name) })
+    }
+
     /// A volume that a storage driver makes for this pod alone.
     ///
-    /// Example: `Volume::csi("vault", "secrets-store.csi.k8s.io").attribute("secretProviderClass", "db")`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::csi("vault", "secrets-store.csi.k8s.io").attribute("secretProviderClass", "db");
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn csi(name: impl Of<DnsLabel>, driver: impl Of<Name>) -> Csi {
@@ -204,7 +338,11 @@ impl Volume {
 
     /// A claim that is made with the pod and deleted with it; the claim's own name is not used.
     ///
-    /// Example: `Volume::ephemeral("scratch", PersistentVolumeClaim::new("scratch", Bytes::gib(10)))`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::ephemeral("scratch", PersistentVolumeClaim::new("scratch", Bytes::gib(10)));
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn ephemeral(name: impl Of<DnsLabel>, claim: PersistentVolumeClaim) -> Ephemeral {
@@ -220,7 +358,11 @@ impl Volume {
 
     /// The files of a container image, for reading.
     ///
-    /// Example: `Volume::image("model", "registry.example.com/models/small:1")`.
+    /// ```
+    /// # use kprov::build::*;
+    /// let it = Volume::image("model", "registry.example.com/models/small:1");
+    /// # let _ = it;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn image(name: impl Of<DnsLabel>, image: impl Of<Image>) -> ImageVolume {
