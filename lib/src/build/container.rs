@@ -72,6 +72,12 @@ impl Container {
     }
 
     /// Replaces the image's entrypoint. No shell is put around it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").command(["sh", "-c", "exec nginx -g 'daemon off;'"]);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn command(mut self, command: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.0.command = Some(texts(command));
@@ -95,6 +101,12 @@ impl Container {
     /// Names a TCP port that the program listens on.
     ///
     /// Panics when the container has a port of that name already.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").port("http", 80).port("metrics", 9090);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn port(self, name: impl Of<PortName>, number: impl Of<Port>) -> Self {
@@ -151,6 +163,12 @@ impl Container {
     }
 
     /// Sets an environment variable, or sets it anew: to a text, a number, a [`super::Field`] of the pod, a key.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").env("LEVEL", "info").env("WORKERS", 4).env("POD_IP", Field::PodIp);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn env(mut self, name: impl Of<EnvName>, value: impl EnvValue) -> Self {
@@ -164,6 +182,12 @@ impl Container {
     }
 
     /// Sets an environment variable for every key of a config map or secret.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").env_from(&ConfigMap::new("settings").file("LEVEL", "info"));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn env_from(mut self, source: impl Into<EnvFrom>) -> Self {
@@ -175,6 +199,13 @@ impl Container {
     ///
     /// A config map, secret or claim can be mounted directly. `Mount::at("/data").read_only()` says more.
     /// Panics when something else is mounted there already, or another volume has the same name.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let site = ConfigMap::new("site").file("index.html", "<h1>hello</h1>");
+    /// let web = Container::new("web", "nginx:1.27").mount(&site, "/usr/share/nginx/html");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn mount(mut self, volume: impl Mountable, at: impl Into<Mount>) -> Self {
@@ -196,6 +227,12 @@ impl Container {
     }
 
     /// Gives the container a volume of `volumeMode: Block` as a device.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").device(Volume::claim("raw"), "/dev/xvda");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn device(mut self, volume: impl Mountable, path: impl Into<String>) -> Self {
@@ -207,6 +244,12 @@ impl Container {
     }
 
     /// What it is promised: processor time (`250m` is a quarter of a core) and memory (`64Mi`).
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").requests("100m", Bytes::mib(64));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn requests(self, cpu: impl Of<Cpu>, memory: impl Of<Bytes>) -> Self {
@@ -214,6 +257,12 @@ impl Container {
     }
 
     /// What it may not exceed: it is slowed down at its processor time, and ended beyond its memory.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").limits(Cpu::cores(1), "128Mi");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn limits(self, cpu: impl Of<Cpu>, memory: impl Of<Bytes>) -> Self {
@@ -245,6 +294,12 @@ impl Container {
     }
 
     /// Decides whether the container gets traffic.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").port("http", 80).readiness(Probe::http("/ready", "http"));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn readiness(mut self, probe: impl Readiness) -> Self {
         self.0.readiness_probe = Some(probe.into());
@@ -252,6 +307,12 @@ impl Container {
     }
 
     /// Decides whether the container is restarted.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").liveness(Probe::tcp(80).failures(5));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn liveness(mut self, probe: impl Liveness) -> Self {
         self.0.liveness_probe = Some(probe.into());
@@ -259,6 +320,13 @@ impl Container {
     }
 
     /// Holds the other probes back until it has succeeded once.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let web = Container::new("web", "nginx:1.27").startup(Probe::tcp(80).period(Duration::from_secs(2)).failures(30));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn startup(mut self, probe: impl Liveness) -> Self {
         self.0.startup_probe = Some(probe.into());
@@ -266,6 +334,12 @@ impl Container {
     }
 
     /// What is done when the container has started.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").post_start(Hook::exec(["/bin/register"]));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn post_start(mut self, hook: Hook) -> Self {
         self.0.lifecycle.get_or_insert_default().post_start = Some(hook.into());
@@ -273,6 +347,12 @@ impl Container {
     }
 
     /// What is done before the container is told to end.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "nginx:1.27").pre_stop(Hook::exec(["nginx", "-s", "quit"]));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn pre_stop(mut self, hook: Hook) -> Self {
         self.0.lifecycle.get_or_insert_default().pre_stop = Some(hook.into());

@@ -35,6 +35,12 @@ impl Deployment {
     /// Replaces pods step by step: this many more than wanted at a time, this many fewer. 25 % each without it.
     ///
     /// Panics when both are 0: nothing could ever be replaced.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).rolling(1, "25%");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn rolling(mut self, surge: impl Of<Portion>, unavailable: impl Of<Portion>) -> Self {
@@ -46,6 +52,12 @@ impl Deployment {
     }
 
     /// Ends all pods before new ones start: for what can't run twice.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).recreate();
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn recreate(mut self) -> Self {
         let type_ = Some("Recreate".to_owned());
@@ -54,6 +66,13 @@ impl Deployment {
     }
 
     /// How long a change may make no progress before it counts as failed; 10 minutes without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).progress_deadline(Duration::from_secs(120));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn progress_deadline(mut self, time: impl Time) -> Self {

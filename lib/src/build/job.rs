@@ -91,6 +91,12 @@ pub trait Jobs: Pods + Ends {
     }
 
     /// Numbers the pods from 0 (`JOB_COMPLETION_INDEX`), and wants one success for every number.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let shards = Job::new("shards", Container::new("shard", "shop:1")).indexed(8).parallelism(4);
+    /// # let _ = shards;
+    /// ```
     #[must_use]
     fn indexed(mut self, pods: u16) -> Self {
         self.job_mut().completion_mode = Some("Indexed".to_owned());
@@ -126,6 +132,13 @@ pub trait Jobs: Pods + Ends {
     }
 
     /// How long a job is kept after its end, with its pods; for ever without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let once = Job::new("once", Container::new("once", "shop:1")).keep_for(Duration::from_secs(3600));
+    /// # let _ = once;
+    /// ```
     #[must_use]
     #[track_caller]
     fn keep_for(mut self, time: impl Time) -> Self {
@@ -136,6 +149,13 @@ pub trait Jobs: Pods + Ends {
     /// Decides what the failure of a pod means; the first rule that fits counts.
     ///
     /// Panics when failed containers are started again in their pod: then no pod fails.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let train = Job::new("train", Container::new("train", "shop:1"))
+    ///     .on_failure(FailureRule::disruption(Then::Ignore));
+    /// # let _ = train;
+    /// ```
     #[must_use]
     #[track_caller]
     fn on_failure(mut self, rule: FailureRule) -> Self {

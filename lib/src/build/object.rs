@@ -28,6 +28,12 @@ pub trait Object: Resource + Sized {
     }
 
     /// Puts it in a namespace.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).namespace("shop");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn namespace(mut self, namespace: impl Of<DnsLabel>) -> Self
@@ -39,6 +45,12 @@ pub trait Object: Resource + Sized {
     }
 
     /// Adds a label to the object itself, or replaces it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).label("tier", "front");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn label(mut self, key: impl Of<Key>, value: impl Of<LabelValue>) -> Self {
@@ -47,6 +59,12 @@ pub trait Object: Resource + Sized {
     }
 
     /// Adds an annotation, or replaces it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).annotation("example.com/contact", "Ada Lovelace");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn annotation(mut self, key: impl Of<Key>, value: impl Into<String>) -> Self {
@@ -70,6 +88,12 @@ pub trait Object: Resource + Sized {
     }
 
     /// A reference that makes others its dependents; `None` before the server has given it a UID.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80));
+    /// assert!(web.as_owner().is_none(), "it has not been sent yet");
+    /// ```
     fn as_owner(&self) -> Option<OwnerReference> {
         Some(OwnerReference {
             api_version: Self::API_VERSION.to_owned(),

@@ -36,6 +36,12 @@ pub trait Placed: Pods {
     }
 
     /// Only on nodes that have this label.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).node_selector("kubernetes.io/arch", "amd64");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn node_selector(mut self, key: impl Of<Key>, value: impl Of<LabelValue>) -> Self {
@@ -53,6 +59,12 @@ pub trait Placed: Pods {
     }
 
     /// Only on nodes that keep the rule; called again, this rule too.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).on_nodes(NodeRule::label("disk").is_in(["ssd", "nvme"]));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn on_nodes(mut self, rule: NodeRule) -> Self {
         let affinity = self.pod_mut().1.affinity.get_or_insert_default().node_affinity.get_or_insert_default();
@@ -71,6 +83,12 @@ pub trait Placed: Pods {
     /// Rather on nodes that keep the rule; of several rules the heavier one counts more, 1 to 100.
     ///
     /// Panics when the weight is another.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).rather_on_nodes(10, NodeRule::label("old").is_absent());
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn rather_on_nodes(mut self, weight: u8, rule: NodeRule) -> Self {
@@ -83,6 +101,12 @@ pub trait Placed: Pods {
     }
 
     /// Also on nodes with a taint that keeps others away.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).toleration(Toleration::of("dedicated").value("web").no_schedule());
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn toleration(mut self, toleration: Toleration) -> Self {
         self.pod_mut().1.tolerations.get_or_insert_default().push(toleration.into());
@@ -90,6 +114,12 @@ pub trait Placed: Pods {
     }
 
     /// As evenly as possible over zones, hosts or another property of nodes; [`Spread::strictly`] rather waits.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).spread_over(Topology::Zone);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn spread_over(mut self, spread: impl Into<Spread>) -> Self {
         let constraint = core::TopologySpreadConstraint { label_selector: self.own_kind(), ..spread.into().into() };
@@ -98,6 +128,12 @@ pub trait Placed: Pods {
     }
 
     /// Never two of its own kind in one place.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).apart(Topology::Host);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn apart(mut self, place: Topology) -> Self {
         let term = term(self.own_kind(), &place);
@@ -116,6 +152,12 @@ pub trait Placed: Pods {
     }
 
     /// Never in one place with a pod of the other.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).away_from(&LabelRule::label("noisy").exists(), Topology::Host);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn away_from(mut self, other: &impl Selects, place: Topology) -> Self {
         let term = term(Some(other.label_selector()), &place);
@@ -125,6 +167,13 @@ pub trait Placed: Pods {
     }
 
     /// Only in one place with a pod of the other.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let db = StatefulSet::new("db", Container::new("db", "mysql:8"));
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).near(&db, Topology::Zone);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn near(mut self, other: &impl Selects, place: Topology) -> Self {
         let term = term(Some(other.label_selector()), &place);
@@ -143,6 +192,12 @@ pub trait Placed: Pods {
     }
 
     /// How important the pods are: others make room for them.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).priority_class("important");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn priority_class(mut self, class: impl Named<PriorityClass>) -> Self {

@@ -35,6 +35,12 @@ pub trait Pods: Sized {
     }
 
     /// Changes the pods' description by hand, for what has no method.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).edit_pod(|pod| pod.host_users = Some(false));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn edit_pod(mut self, change: impl FnOnce(&mut core::PodSpec)) -> Self {
         change(self.pod_mut().1);
@@ -44,6 +50,12 @@ pub trait Pods: Sized {
     /// Adds a container, with its volumes.
     ///
     /// Panics when the pod has a container of that name, or another volume of one of the names.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).container(Container::new("log", "fluent-bit:4"));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn container(mut self, container: Container) -> Self {
@@ -56,6 +68,12 @@ pub trait Pods: Sized {
     /// Adds a container that must end well before the next one, and the pod's main containers, start.
     ///
     /// Panics as [`Pods::container`] does, and when it has a probe or a hook: those are for what goes on running.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).init(Container::new("migrate", "shop:1").args(["migrate"]));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn init(mut self, container: Container) -> Self {
@@ -75,6 +93,12 @@ pub trait Pods: Sized {
     /// Adds a container that starts before the main ones, runs beside them and ends after them.
     ///
     /// Panics as [`Pods::container`] does.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).sidecar(Container::new("log", "fluent-bit:4").readiness(Probe::tcp(2020)));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn sidecar(mut self, container: Container) -> Self {
@@ -88,6 +112,12 @@ pub trait Pods: Sized {
     /// Adds a volume that no container mounts through [`Container::mount`].
     ///
     /// Panics when another volume has its name.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).volume(Volume::empty_dir("cache"));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn volume(mut self, volume: impl Mountable) -> Self {
@@ -99,6 +129,12 @@ pub trait Pods: Sized {
     /// Adds a label to the pods.
     ///
     /// Panics when the workload selects by a label of that key: it would no longer find its pods.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).pod_label("version", "v1");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn pod_label(mut self, key: impl Of<Key>, value: impl Of<LabelValue>) -> Self {
@@ -120,6 +156,12 @@ pub trait Pods: Sized {
     }
 
     /// Who the programs are when they talk to the API server.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).service_account(&ServiceAccount::new("web"));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn service_account(mut self, account: impl Named<ServiceAccount>) -> Self {
@@ -135,6 +177,12 @@ pub trait Pods: Sized {
     }
 
     /// Fetches images with what this secret says about a registry.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).pull_secret("registry");
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn pull_secret(mut self, secret: impl Named<Secret>) -> Self {
@@ -144,6 +192,13 @@ pub trait Pods: Sized {
     }
 
     /// How long containers may take to end when they are told to; 30 s without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).grace(Duration::from_secs(60));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn grace(mut self, time: impl Time) -> Self {

@@ -1,6 +1,11 @@
 //! What programs may do: users, capabilities, system calls, and `restricted()`, which asks for the least of each.
 
+mod restricted;
+
 use k8s_openapi::api::core::v1 as core;
+
+pub(super) use restricted::join;
+use restricted::{contradictions, harden};
 
 use super::container::Container;
 use super::pods::Pods;
@@ -186,6 +191,12 @@ pub trait Secured: Pods {
     ///
     /// Panics when the pod asks for what this level forbids: host namespaces, ports or paths, privileged containers,
     /// other capabilities, user 0. An image that starts as the superuser needs [`Secured::run_as`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).run_as(1000).restricted();
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn restricted(mut self) -> Self {
@@ -275,117 +286,3 @@ pub trait Secured: Pods {
 }
 
 impl<T: Pods> Secured for T {}
-
-/// Asks of a container what the level `restricted` demands.
-fn harden(container: &mut core::Container) {
-    let context = container.security_context.get_or_insert_default();
-    context.allow_privilege_escalation = Some(false);
-    context.run_as_non_root = context.run_as_non_root.filter(|non_root| *non_root);
-    context.capabilities.get_or_insert_default().drop = Some(vec!["ALL".to_owned()]);
-}
-
-/// Hardens a container that joins a pod on which `restricted()` was called before.
-#[track_caller]
-pub(super) fn join(spec: &core::PodSpec, container: &mut core::Container) {
-    let pod = spec.security_context.as_ref();
-    let named = pod.is_some_and(|pod| pod.run_as_non_root == Some(true) && pod.seccomp_profile.is_some());
-    let mut others = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    if named && !spec.containers.is_empty() && others.all(is_hardened) {
-        harden(container);
-        let wrong = container_contradictions(container);
-        assert!(wrong.is_empty(), "a restricted pod can't have: {}", wrong.join(", "));
-    }
-}
-
-fn is_hardened(container: &core::Container) -> bool {
-    container.security_context.as_ref().is_some_and(|context| {
-        let dropped = context.capabilities.iter().flat_map(|capabilities| capabilities.drop.iter().flatten());
-        context.allow_privilege_escalation == Some(false) && dropped.clone().any(|one| one == "ALL")
-    })
-}
-
-/// What a pod asks for and the level `restricted` forbids.
-fn contradictions(spec: &core::PodSpec) -> Vec<String> {
-    let pod = spec.security_context.as_ref();
-    let flags = [
-        (spec.host_network, "the host's network"),
-        (spec.host_pid, "the host's processes"),
-        (spec.host_ipc, "the host's shared memory"),
-        (pod.and_then(|pod| pod.run_as_user).map(|user| user == 0), "user 0"),
-    ];
-    let mut wrong: Vec<String> =
-        flags.iter().filter(|(asked, _)| *asked == Some(true)).map(|(_, what)| (*what).to_owned()).collect();
-    let paths = spec.volumes.iter().flatten().filter(|volume| volume.host_path.is_some());
-    wrong.extend(paths.map(|volume| format!("the host's path in volume {}", volume.name)));
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    wrong.extend(containers.flat_map(container_contradictions));
-    wrong
-}
-
-fn container_contradictions(container: &core::Container) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if let Some(context) = &container.security_context {
-        let added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
-        wrong.extend(added.filter(|one| *one != "NET_BIND_SERVICE").map(|one| format!("capability {one}")));
-        if context.privileged == Some(true) {
-            wrong.push("privileges".to_owned());
-        }
-        if context.run_as_user == Some(0) {
-            wrong.push("user 0".to_owned());
-        }
-        if context.seccomp_profile.as_ref().is_some_and(|profile| profile.type_ == "Unconfined") {
-            wrong.push("all system calls".to_owned());
-        }
-        if context.app_armor_profile.as_ref().is_some_and(|profile| profile.type_ == "Unconfined") {
-            wrong.push("no AppArmor profile".to_owned());
-        }
-    }
-    if container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0)) {
-        wrong.push("a port of the host".to_owned());
-    }
-    wrong.into_iter().map(|what| format!("{what} in container {}", container.name)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::build::{Deployment, Volume};
-
-    #[test]
-    fn restricted_covers_containers_that_come_later() {
-        let web = Deployment::new("web", Container::new("web", "shop:1").add_capability("NET_BIND_SERVICE"))
-            .restricted()
-            .init(Container::new("migrate", "shop:1"))
-            .sidecar(Container::new("log", "fluent-bit:4"));
-        let pod = serde_json::to_value(&web).unwrap()["spec"]["template"]["spec"].clone();
-        let seccomp = json!({"type": "RuntimeDefault"});
-        assert_eq!(pod["securityContext"], json!({"runAsNonRoot": true, "seccompProfile": seccomp}));
-        let hardened = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
-        assert_eq!(pod["initContainers"][0]["securityContext"], hardened);
-        assert_eq!(pod["initContainers"][1]["securityContext"], hardened);
-        let capabilities = json!({"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]});
-        assert_eq!(pod["containers"][0]["securityContext"]["capabilities"], capabilities);
-    }
-
-    #[test]
-    fn a_pod_that_is_not_restricted_keeps_what_it_has() {
-        let web = Deployment::new("web", Container::new("web", "shop:1")).container(Container::new("b", "shop:1"));
-        assert!(web.build().spec.template.spec.unwrap().containers[1].security_context.is_none());
-    }
-
-    #[test]
-    #[should_panic(expected = "can't have: the host's path in volume etc, privileges in container web")]
-    fn what_contradicts_is_named() {
-        let etc = Volume::host_path("etc", "/etc");
-        let _ = Deployment::new("web", Container::new("web", "shop:1").privileged().mount(&etc, "/host")).restricted();
-    }
-
-    #[test]
-    #[should_panic(expected = "capability SYS_ADMIN in container log")]
-    fn what_contradicts_later_is_named() {
-        let log = Container::new("log", "fluent-bit:4").add_capability("SYS_ADMIN");
-        let _ = Deployment::new("web", Container::new("web", "shop:1")).restricted().sidecar(log);
-    }
-}

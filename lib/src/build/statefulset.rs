@@ -72,6 +72,12 @@ impl StatefulSet {
     }
 
     /// The headless service that the pods are found by: `db-0.db`. It has all ports of the containers.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let db = StatefulSet::new("db", Container::new("db", "mysql:8").port("mysql", 3306));
+    /// assert_eq!(db.service().build().spec.unwrap().cluster_ip.as_deref(), Some("None"));
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn service(&self) -> Service {
@@ -93,6 +99,13 @@ impl StatefulSet {
     /// Gives every pod a claim of its own, named after this one and the pod, mounted in the first container.
     ///
     /// Panics when that container has something else there already.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let data = PersistentVolumeClaim::new("data", "4Gi");
+    /// let db = StatefulSet::new("db", Container::new("db", "mysql:8")).claim(&data, "/var/lib/mysql");
+    /// # let _ = db;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn claim(mut self, claim: &PersistentVolumeClaim, at: impl Into<Mount>) -> Self {
@@ -104,6 +117,15 @@ impl StatefulSet {
     /// The same, mounted in the container of that name. For a second container the claim stays one.
     ///
     /// Panics when there is no such container.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let data = PersistentVolumeClaim::new("data", "4Gi");
+    /// let db = StatefulSet::new("db", Container::new("db", "mysql:8"))
+    ///     .container(Container::new("copy", "busybox"))
+    ///     .claim_in("copy", &data, Mount::at("/copy").read_only());
+    /// # let _ = db;
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn claim_in(
@@ -151,6 +173,12 @@ impl StatefulSet {
     }
 
     /// Changes only pods of this number and above: a step of a change that is tried out.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let db = StatefulSet::new("db", Container::new("db", "mysql:8")).replicas(3).partition(2);
+    /// # let _ = db;
+    /// ```
     #[must_use]
     pub fn partition(mut self, first: u16) -> Self {
         self.rolling_update().partition = Some(i32::from(first));

@@ -2,11 +2,13 @@
 
 mod files;
 mod kinds;
+mod network;
 
 use k8s_openapi::api::core::v1 as core;
 
 pub use files::{Downward, Files, InFile, MetaField, Projected};
-pub use kinds::{Claimed, Csi, EmptyDir, Ephemeral, HostPath, HostPathType, ImageVolume, NetworkDisk, Nfs};
+pub use kinds::{Claimed, EmptyDir, Ephemeral, HostPath, HostPathType, ImageVolume};
+pub use network::{Csi, NetworkDisk, Nfs};
 
 use super::config::{ConfigMap, Secret};
 use super::object::Named;

@@ -62,6 +62,12 @@ pub trait Workload: Object + Pods + Selects {
     fn min_ready_mut(&mut self) -> &mut Option<i32>;
 
     /// How many pods to keep; 1 without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).replicas(3);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     fn replicas(mut self, replicas: u16) -> Self
     where
@@ -72,6 +78,13 @@ pub trait Workload: Object + Pods + Selects {
     }
 
     /// How long a new pod must be ready before it counts; 0 without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).min_ready(Duration::from_secs(5));
+    /// # let _ = web;
+    /// ```
     #[must_use]
     #[track_caller]
     fn min_ready(mut self, time: impl Time) -> Self {
@@ -90,6 +103,12 @@ pub trait Workload: Object + Pods + Selects {
     }
 
     /// Finds its pods by this label instead of the one made from its name; called again, by this one too.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).labelled("app", "nginx").labelled("tier", "front");
+    /// assert_eq!(web.selector().len(), 2);
+    /// ```
     #[must_use]
     #[track_caller]
     fn labelled(mut self, key: impl Of<Key>, value: impl Of<LabelValue>) -> Self {
@@ -113,6 +132,13 @@ pub trait Workload: Object + Pods + Selects {
     /// A service of the workload's name for the containers' port of that name, on the same number.
     ///
     /// Panics when no container has such a port: that is a mistake in the program, not in its input.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80));
+    /// let service = web.expose("http").build();
+    /// assert_eq!(service.spec.unwrap().ports.unwrap()[0].port, 80);
+    /// ```
     #[must_use]
     #[track_caller]
     fn expose(&self, port: impl Of<PortName>) -> Service {
@@ -124,6 +150,13 @@ pub trait Workload: Object + Pods + Selects {
     /// A service of the workload's name that answers on another port than its containers.
     ///
     /// Panics when the target is a name that no container's port has.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80));
+    /// let service = web.expose_on(8080, "http").build();
+    /// assert_eq!(service.spec.unwrap().ports.unwrap()[0].port, 8080);
+    /// ```
     #[must_use]
     #[track_caller]
     fn expose_on(&self, port: impl Of<Port>, target: impl Of<Target>) -> Service {
