@@ -16,9 +16,11 @@
 
 pub mod build;
 mod bundle;
+mod check;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod cluster;
+pub mod diff;
 pub mod manifest;
 mod problem;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kprov_schema::Object;
 use kprov_schema::yaml::{self, Content, Node, YamlError};
 
+use crate::check::syntax;
 use crate::problem::{Problem, Source};
 
 /// Endings of files that are read in a folder.
@@ -181,9 +182,10 @@ fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Box<Problem>> {
 
 fn syntax(source: &Arc<Source>, error: &YamlError) -> Problem {
     let problem = Problem::error(format!("not YAML: {}", error.message));
-    match error.span {
-        Some(span) => problem.at(source, span),
-        None => problem,
+    let Some(span) = error.span else { return problem };
+    match syntax::slip(&source.text, span.start) {
+        Some(slip) => problem.at(source, slip.span).hint(slip.hint),
+        None => problem.at(source, span),
     }
 }
 

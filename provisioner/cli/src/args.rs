@@ -33,6 +33,8 @@ pub(crate) enum Command {
     /// Stop and start nodes of a cluster
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Check manifests as a server would, without one, and tell what was probably meant
+    Validate(Validate),
     /// Load, list and remove the container images of a cluster
     #[command(subcommand)]
     Image(ImageCommand),
@@ -105,6 +107,35 @@ pub(crate) struct NodeNamed {
     pub(crate) named: Named,
     /// Name of the node, such as node-1
     pub(crate) node: String,
+}
+
+/// Manifests to read.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Files {
+    /// File or folder of manifests; `-` reads standard input
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Read the folders inside of folders as well
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Validate {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// How problems are printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

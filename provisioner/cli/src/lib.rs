@@ -49,6 +49,7 @@ fn run(args: Args) -> anyhow::Result<()> {
             Command::Down(options) => cmd::down::run(options).await,
             Command::Status(options) => cmd::status::run(options).await,
             Command::Kubeconfig(options) => cmd::kubeconfig::run(&options),
+            Command::Validate(options) => cmd::validate::run(&options),
             Command::Image(ImageCommand::Load(options)) => cmd::image::load(&options),
             Command::Image(ImageCommand::List(options)) => cmd::image::list(&options),
             Command::Image(ImageCommand::Remove(options)) => cmd::image::remove(&options),

@@ -7,3 +7,4 @@ pub(crate) mod kubeconfig;
 pub(crate) mod node;
 pub(crate) mod status;
 pub(crate) mod up;
+pub(crate) mod validate;
