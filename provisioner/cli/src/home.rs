@@ -80,6 +80,10 @@ impl Folder {
         self.0.join("lock")
     }
 
+    pub(crate) fn turn(&self) -> PathBuf {
+        self.0.join("turn")
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.0.join("control.sock")
     }

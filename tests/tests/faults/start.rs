@@ -57,6 +57,23 @@ fn a_second_server_on_the_same_folder_is_refused() {
 }
 
 #[test]
+fn commands_on_one_cluster_wait_for_each_other() {
+    let cluster = TestCluster::prepare(KPROV, "turns").unwrap();
+    let both = [(); 2].map(|()| cluster.kprov_command("up").args(ALONE).spawn().unwrap());
+    for mut up in both {
+        assert!(up.wait().unwrap().success());
+    }
+    is_up(&cluster);
+    let down = cluster.kprov_command("down").spawn().unwrap();
+    let up = cluster.kprov_command("up").args(ALONE).spawn().unwrap();
+    for mut one in [down, up] {
+        assert!(one.wait().unwrap().success());
+    }
+    let down = cluster.kprov("down", &[]).unwrap();
+    assert!(down.contains("is gone") || down.contains("There is no cluster"), "{down}");
+}
+
+#[test]
 fn a_kubeconfig_that_is_none_is_left_alone() {
     for (index, text) in ["just text\n", "clusters: [\n", "- a\n- list\n"].into_iter().enumerate() {
         let cluster = TestCluster::prepare(KPROV, &format!("config{index}")).unwrap();

@@ -6,7 +6,7 @@ use kprov::cluster::{Cluster, Plan, Provider, Runtime};
 use crate::args::Up;
 use crate::demo;
 use crate::home::{Folder, is_root};
-use crate::local::{Config, Local, Observed, Step, Wishes};
+use crate::local::{Config, Local, Observed, Step, Wishes, turn};
 use crate::progress::Progress;
 use crate::rights;
 
@@ -15,12 +15,16 @@ pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
     let name = &options.named.name;
     let have = local.observe(name).await?;
     let want = wanted(&options, &have)?;
-    let plan = local.plan(Some(&want), &have);
     if options.dry_run {
-        print!("{plan}");
+        print!("{}", local.plan(Some(&want), &have));
         return Ok(());
     }
     let progress = Progress::new();
+    let turn = turn::take(&Folder::of(name)?, &progress).await?;
+    // Another command may have changed the cluster before it was our turn.
+    let have = local.observe(name).await?;
+    let want = wanted(&options, &have)?;
+    let plan = local.plan(Some(&want), &have);
     if let Err(error) = take(&local, &plan, &progress).await {
         // The server of an `up` that was killed may end while it is waited for: then more is left to do.
         let now = local.observe(name).await?;
@@ -29,6 +33,7 @@ pub(crate) async fn run(options: Up) -> anyhow::Result<()> {
         }
         take(&local, &local.plan(Some(&want), &now), &progress).await?;
     }
+    drop(turn);
     let lines = if options.demo { demo::deploy(&local, &want, &progress).await? } else { Vec::new() };
     progress.finish();
     if plan.is_empty() {

@@ -7,6 +7,7 @@ mod observe;
 mod perform;
 mod plan;
 pub(crate) mod process;
+pub(crate) mod turn;
 
 use kprov::client::Client;
 use kprov::cluster::{Cluster, Name, Plan, Provider, Report};

@@ -28,7 +28,9 @@ pub(crate) const LISTENING: &str = "listening\n";
 
 /// The lock that a server holds on its cluster's folder for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Held(#[allow(dead_code, reason = "held until dropped")] File);
+pub(crate) struct Held {
+    _lock: File,
+}
 
 /// Takes the lock for this process, or the one over that the process that started it has taken.
 ///
@@ -42,7 +44,7 @@ pub(crate) fn hold(folder: &Folder) -> anyhow::Result<Held> {
     };
     lock.set_len(0).with_context(what)?;
     write!(lock, "{}", std::process::id()).with_context(what)?;
-    Ok(Held(lock))
+    Ok(Held { _lock: lock })
 }
 
 /// The lock on a folder that nobody serves.
