@@ -22,9 +22,19 @@ use player::Life;
 /// Lives that are played at once: most of a life is waiting.
 const AT_ONCE: usize = 6;
 
-/// How many lives of a family agree at least. Families of what the node refuses, such as probes, have no row.
-const FLOORS: &[(&str, usize)] =
-    &[("env", 6), ("image", 3), ("init", 3), ("net", 5), ("run", 13), ("stop", 3), ("volume", 11)];
+/// How many lives of a family agree at least. Families of what the node refuses have no row.
+const FLOORS: &[(&str, usize)] = &[
+    ("env", 6),
+    ("hook", 3),
+    ("image", 3),
+    ("init", 3),
+    ("net", 5),
+    ("probe", 11),
+    ("run", 13),
+    ("sidecar", 2),
+    ("stop", 3),
+    ("volume", 11),
+];
 
 /// What a life with a volume of type `FileOrCreate` leaves on the machine.
 const HOST_FILE: &str = "/tmp/reference-host-file";

@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
+use super::failure::Reason;
 use super::memory::{Observed, later};
+use super::probe::{self, ProbeKind};
 use super::refuse;
 use super::status;
 use super::view::{Doing, Restarts, Role, View};
@@ -62,6 +64,15 @@ pub enum PodAction {
         why: String,
         /// It starts again afterwards, whatever the restart policy says.
         restart: bool,
+    },
+    /// Begin a probe of a running container.
+    Probe {
+        /// Its id.
+        id: String,
+        /// Its name.
+        container: String,
+        /// What for.
+        kind: ProbeKind,
     },
     /// Take away its volumes; with `logs` all that is left of it on disk.
     TearDown {
@@ -189,7 +200,8 @@ pub fn deadline(pod: &Pod) -> Option<Timestamp> {
 }
 
 /// Seconds that the pod's containers get to end; at least one, so that the signal is sent.
-fn grace(pod: &Pod) -> Duration {
+#[must_use]
+pub fn grace(pod: &Pod) -> Duration {
     let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     let seconds = pod.metadata.deletion_grace_period_seconds.or(own).unwrap_or(30).max(1);
     Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
@@ -237,6 +249,21 @@ impl<'a> Next<'a> {
         }
         for view in views.iter().filter(|view| view.role == Role::Sidecar) {
             self.keep(view);
+        }
+        self.probe(views, false);
+    }
+
+    fn probe(&mut self, views: &[View<'_>], ending: bool) {
+        for view in views {
+            let Some(id) = view.id() else { continue };
+            for (kind, at) in probe::due(view, ending) {
+                if at > self.now {
+                    self.recheck(at);
+                } else {
+                    let (id, container) = (id.to_owned(), view.spec.name.clone());
+                    self.actions.push(PodAction::Probe { id, container, kind });
+                }
+            }
         }
     }
 
@@ -293,11 +320,13 @@ impl<'a> Next<'a> {
         let why = match failed {
             _ if !matches!(view.doing, Doing::Running(_)) => return self.revive(view),
             _ if view.is_changed() => format!("Container {name} definition changed, will be restarted"),
-            Some(probe) => format!("Container {name} failed {probe} probe, will be restarted"),
+            Some(probe) => format!("Container {name} failed {} probe, will be restarted", probe.text()),
             None => return,
         };
         let restart = view.is_changed();
-        self.kill(view, later(self.now, grace(self.pod)), why, restart);
+        let own = failed.and_then(|kind| kind.of(view.spec)?.termination_grace_period_seconds);
+        let own = own.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1)));
+        self.kill(view, later(self.now, own.unwrap_or_else(|| grace(self.pod))), why, restart);
     }
 
     /// A sidecar that ended runs again, also while the main containers run.
@@ -315,6 +344,9 @@ impl<'a> Next<'a> {
     fn start(&mut self, view: &View<'_>) {
         if let Some(failure) = view.memory.and_then(|memory| memory.failure.as_ref()) {
             if failure.retry_at > self.now {
+                if failure.reason == Reason::PostStartHookError {
+                    self.hold(view, failure.retry_at);
+                }
                 // The status changes from the error to the waiting for the next attempt.
                 self.recheck(
                     Some(status::failure_shown_until(failure)).filter(|at| *at > self.now).unwrap_or(failure.retry_at),
@@ -392,6 +424,7 @@ impl<'a> Next<'a> {
         let deadline = asked.max(later(self.now, Duration::from_secs(1)));
         // A second deletion may cut the time short; the clock going on may not push it back.
         let deadline = if asked <= self.now { self.now } else { deadline };
+        self.probe(views, true);
         if !self.stop_all(views, deadline) {
             return;
         }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ContainerUser;
 
+use super::failure::Reason;
+use super::probe::{ProbeKind, Tally};
 use crate::runtime::Container;
 
 /// One reading of everything a decision depends on beside the pod itself.
@@ -85,8 +87,10 @@ pub struct Health {
     pub started: bool,
     /// Its readiness probe succeeds.
     pub ready: bool,
-    /// The kind of probe (`liveness`, `startup`) that gave it up.
-    pub failed: Option<&'static str>,
+    /// The probe that gave it up.
+    pub failed: Option<ProbeKind>,
+    /// What each kind of probe found.
+    pub tallies: BTreeMap<ProbeKind, Tally>,
 }
 
 /// What a container was started with, for its status.
@@ -107,8 +111,8 @@ pub struct Facts {
 /// An attempt that failed, and when the next one is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Machine-readable, such as `ErrImagePull`.
-    pub reason: String,
+    /// Machine-readable.
+    pub reason: Reason,
     /// For people.
     pub message: String,
     /// When it failed.
@@ -127,21 +131,21 @@ const LONGEST: Duration = Duration::from_secs(300);
 impl Failure {
     /// The failure after `previous`: 10 s, 20 s, 40 s ... 300 s.
     #[must_use]
-    pub fn after(previous: Option<&Self>, reason: &str, message: String, now: Timestamp) -> Self {
+    pub fn after(previous: Option<&Self>, reason: Reason, message: String, now: Timestamp) -> Self {
         let count = previous.map_or(1, |failure| failure.count.saturating_add(1));
         let delay = FIRST.saturating_mul(1 << (count - 1).min(8)).min(LONGEST);
-        Self { reason: reason.to_owned(), message, at: now, count, retry_at: later(now, delay) }
+        Self { reason, message, at: now, count, retry_at: later(now, delay) }
     }
 
     /// A failure that is tried again at the same pace, however often it happened.
     #[must_use]
-    pub fn steady(previous: Option<&Self>, reason: &str, message: String, now: Timestamp) -> Self {
+    pub fn steady(previous: Option<&Self>, reason: Reason, message: String, now: Timestamp) -> Self {
         Self { retry_at: later(now, FIRST), ..Self::after(previous, reason, message, now) }
     }
 
     /// A failure that others may mend soon: 0.5 s, 1 s, 2 s ... 128 s.
     #[must_use]
-    pub fn soon(previous: Option<&Self>, reason: &str, message: String, now: Timestamp) -> Self {
+    pub fn soon(previous: Option<&Self>, reason: Reason, message: String, now: Timestamp) -> Self {
         let all = Self::after(previous, reason, message, now);
         let delay = Duration::from_millis(500).saturating_mul(1 << (all.count - 1).min(8));
         Self { retry_at: later(now, delay), ..all }
@@ -218,7 +222,7 @@ mod tests {
         let mut last: Option<Failure> = None;
         let mut delays = Vec::new();
         for _ in 0..7 {
-            let next = Failure::after(last.as_ref(), "ErrImagePull", String::new(), at(0));
+            let next = Failure::after(last.as_ref(), Reason::ErrImagePull, String::new(), at(0));
             delays.push(next.retry_at.as_second());
             last = Some(next);
         }

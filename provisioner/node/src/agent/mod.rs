@@ -5,9 +5,11 @@
 
 pub mod conditions;
 pub mod decide;
+pub mod deed;
 pub mod env;
 pub mod events;
 pub mod expand;
+pub mod failure;
 pub mod fields;
 pub mod last_words;
 pub mod machine;
@@ -16,6 +18,7 @@ pub mod names;
 pub mod node;
 pub mod patch;
 pub mod pod_task;
+pub mod probe;
 pub mod references;
 pub mod reflector;
 pub mod refuse;

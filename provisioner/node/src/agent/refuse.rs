@@ -1,6 +1,6 @@
 //! What pods may ask for and this node can't give: a table of fields.
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Lifecycle, Pod, PodSpec, Probe, SELinuxOptions};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSpec, SELinuxOptions};
 use kprov_schema::quantity::Quantity;
 
 /// A pod that must not even be tried, as reason and message; its phase becomes Failed.
@@ -65,11 +65,10 @@ const POD: &[Asks<PodSpec>] = &[
 ];
 
 const CONTAINER: &[Asks<Container>] = &[
-    ("startupProbe", |one| refused_probe(one.startup_probe.as_ref())),
-    ("livenessProbe", |one| refused_probe(one.liveness_probe.as_ref())),
-    ("readinessProbe", |one| refused_probe(one.readiness_probe.as_ref())),
-    ("lifecycle.postStart", |one| hook(one.lifecycle.as_ref(), |all| all.post_start.is_some())),
-    ("lifecycle.preStop", |one| hook(one.lifecycle.as_ref(), |all| all.pre_stop.is_some())),
+    ("lifecycle with tcpSocket", |one| {
+        let hooks = one.lifecycle.iter().flat_map(|all| [&all.post_start, &all.pre_stop]).flatten();
+        hooks.into_iter().any(|hook| hook.tcp_socket.is_some())
+    }),
     ("restartPolicyRules", |one| some(one.restart_policy_rules.as_ref())),
     ("volumeDevices", |one| some(one.volume_devices.as_ref())),
     ("resources.claims", |one| one.resources.as_ref().is_some_and(|all| some(all.claims.as_ref()))),
@@ -93,14 +92,6 @@ const CONTAINER: &[Asks<Container>] = &[
         one.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
     }),
 ];
-
-fn refused_probe(probe: Option<&Probe>) -> bool {
-    probe.is_some()
-}
-
-fn hook(lifecycle: Option<&Lifecycle>, is_set: fn(&Lifecycle) -> bool) -> bool {
-    lifecycle.is_some_and(is_set)
-}
 
 #[cfg(test)]
 mod tests {

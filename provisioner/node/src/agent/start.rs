@@ -2,38 +2,45 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kprov_schema::Uid;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::Context;
 use super::decide::PodEvent;
+use super::deed::{Deed, Outcome, Target};
 use super::env;
 use super::expand::{command_line, expand_owned};
+use super::failure::Reason;
 use super::memory::Facts;
+use super::pod_task::News;
 use super::resources;
 use super::security;
 use super::view::Role;
 use crate::runtime::{ContainerSpec, Image, Mount, PullError, RuntimeError};
 use crate::volumes::{Plugin, PodFolder, sub_path};
 
+/// How long a hook may take at most: nobody says, and nobody waits for longer.
+const HOOK: Duration = Duration::from_hours(24);
+
 /// Why a container does not run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartFailure {
     /// Shown as the reason of its waiting state.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// Shown with it.
     pub message: String,
 }
 
 impl StartFailure {
-    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 
     fn config(message: impl Into<String>) -> Self {
-        Self::new("CreateContainerConfigError", message)
+        Self::new(Reason::CreateContainerConfigError, message)
     }
 }
 
@@ -63,6 +70,8 @@ pub struct Start<'a> {
     pub attempt: u32,
     /// Told when a config map or secret that it was made from changes.
     pub changed: &'a Arc<Notify>,
+    /// What is new of the pod: one that is being deleted waits for no hook.
+    pub news: watch::Receiver<News>,
     /// Records an event about the container.
     pub tell: &'a (dyn Fn(PodEvent) + Send + Sync),
 }
@@ -79,6 +88,7 @@ impl Start<'_> {
         };
         self.tell(PodEvent::normal("Created", "Container created"));
         self.tell(PodEvent::normal("Started", "Container started"));
+        self.post_start(&container.id).await?;
         Ok(Facts {
             id: container.id,
             reference: self.reference().to_owned(),
@@ -86,6 +96,37 @@ impl Start<'_> {
             image_id: image.id,
             user,
         })
+    }
+
+    /// The hook that a container is not seen as running before.
+    async fn post_start(&self, id: &str) -> Result<(), StartFailure> {
+        let hook = self.container.lifecycle.as_ref().and_then(|all| all.post_start.as_ref());
+        let Some(deed) = hook.and_then(Deed::of_hook) else { return Ok(()) };
+        let address = self.pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()?.parse().ok());
+        let address = address.unwrap_or_else(|| self.context.network.node_address());
+        let target = Target { id: id.to_owned(), container: self.container.clone(), address };
+        let mut news = self.news.clone();
+        let deleted = async {
+            let is_deleted = |news: &News| match news {
+                News::Is(object) => object.is_deleting(),
+                News::Gone => true,
+            };
+            drop(news.wait_for(is_deleted).await);
+        };
+        let outcome = tokio::select! {
+            outcome = deed.perform(self.context, &target, HOOK) => outcome,
+            () = deleted => return Ok(()),
+        };
+        let (Outcome::Failure(words) | Outcome::Error(words)) = outcome else { return Ok(()) };
+        tracing::info!(container = id, words, "a hook after the start failed");
+        self.tell(PodEvent::warning("FailedPostStartHook", "PostStartHook failed"));
+        self.tell(PodEvent::normal("Killing", "FailedPostStartHook"));
+        if let Err(error) = self.context.runtime.stop(id, super::decide::grace(self.pod)).await {
+            tracing::warn!(container = id, error = super::chain(&error), "a container can't be stopped");
+        }
+        let (name, pod) = (&self.container.name, super::decide::full_name(self.pod));
+        let message = format!("lifecycle hook for Container {name:?} in Pod {pod:?} failed: {words}");
+        Err(StartFailure::new(Reason::PostStartHookError, message))
     }
 
     fn tell(&self, event: PodEvent) {
@@ -102,9 +143,9 @@ impl Start<'_> {
         match error {
             RuntimeError::Start(_) => {
                 self.tell(PodEvent::normal("Created", "Container created"));
-                self.failed(StartFailure::new("RunContainerError", format!("OCI runtime create failed: {text}")))
+                self.failed(StartFailure::new(Reason::RunContainerError, format!("OCI runtime create failed: {text}")))
             }
-            _ => self.failed(StartFailure::new("CreateContainerError", text)),
+            _ => self.failed(StartFailure::new(Reason::CreateContainerError, text)),
         }
     }
 
@@ -127,7 +168,7 @@ impl Start<'_> {
                 let message = format!("Container image {reference:?} is not present with pull policy of Never");
                 self.tell(PodEvent::warning("ErrImageNeverPull", message.clone()));
                 self.tell(PodEvent::warning("Failed", "Error: ErrImageNeverPull"));
-                Err(StartFailure::new("ErrImageNeverPull", message))
+                Err(StartFailure::new(Reason::ErrImageNeverPull, message))
             }
             (_, None) => self.pull().await,
         }
@@ -142,13 +183,13 @@ impl Start<'_> {
                 let message = format!("Failed to apply default image tag {:?}: {cause}{detail}", self.reference());
                 self.tell(PodEvent::warning("InspectFailed", message.clone()));
                 self.tell(PodEvent::warning("Failed", "Error: InvalidImageName"));
-                StartFailure::new("InvalidImageName", message)
+                StartFailure::new(Reason::InvalidImageName, message)
             }
             _ => {
                 let message = format!("Failed to inspect image {:?}: {cause}", self.reference());
                 self.tell(PodEvent::warning("InspectFailed", message.clone()));
                 self.tell(PodEvent::warning("Failed", "Error: ImageInspectError"));
-                StartFailure::new("ImageInspectError", message)
+                StartFailure::new(Reason::ImageInspectError, message)
             }
         }
     }
@@ -172,7 +213,7 @@ impl Start<'_> {
                 self.tell(PodEvent::warning("Failed", "Error: ErrImagePull"));
                 self.tell(PodEvent::normal("BackOff", format!("Back-off pulling image {reference:?}")));
                 self.tell(PodEvent::warning("Failed", "Error: ImagePullBackOff"));
-                Err(StartFailure::new("ErrImagePull", cause))
+                Err(StartFailure::new(Reason::ErrImagePull, cause))
             }
         }
     }
@@ -187,7 +228,7 @@ impl Start<'_> {
         let (command, args) = (list(&self.container.command), list(&self.container.args));
         let args = command_line(&command, &args, &image.entrypoint, &image.command, &value);
         if args.is_empty() {
-            return Err(StartFailure::new("CreateContainerError", "no command specified"));
+            return Err(StartFailure::new(Reason::CreateContainerError, "no command specified"));
         }
         let privileges = security::privileges(self.pod, self.container, &image.user, &self.context.profiles());
         let memory = self.context.config.capacity.memory_bytes;
@@ -288,7 +329,9 @@ impl Start<'_> {
             std::fs::write(&words, "")?;
             std::fs::set_permissions(&words, std::os::unix::fs::PermissionsExt::from_mode(0o666))
         });
-        made.map_err(|error| StartFailure::new("CreateContainerError", format!("make {}: {error}", words.display())))?;
+        made.map_err(|error| {
+            StartFailure::new(Reason::CreateContainerError, format!("make {}: {error}", words.display()))
+        })?;
         let target = self.container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
         let pairs = [
             (folder.file("etc-hosts"), "/etc/hosts"),

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions;
 use super::decide::{DEADLINE, End, Fate, HELD_SHOWN, full_name, held_until};
+use super::failure::Reason;
 use super::memory::{Failure, Observed, later};
 use super::refuse;
 use super::resources;
@@ -168,7 +169,7 @@ pub fn is_passed(view: &View<'_>) -> bool {
 /// Until when a failure shows under its own reason.
 #[must_use]
 pub fn failure_shown_until(failure: &Failure) -> Timestamp {
-    if failure.reason == "ErrImagePull" { later(failure.at, PULL_ERROR_SHOWN) } else { failure.retry_at }
+    if failure.reason == Reason::ErrImagePull { later(failure.at, PULL_ERROR_SHOWN) } else { failure.retry_at }
 }
 
 fn container(pod: &Pod, view: &View<'_>, terminal: bool, now: Timestamp) -> ContainerStatus {
@@ -302,11 +303,11 @@ fn why(reason: &str, message: Option<String>) -> ContainerStateWaiting {
 }
 
 fn failed(view: &View<'_>, failure: &Failure, now: Timestamp) -> ContainerStateWaiting {
-    if now < failure_shown_until(failure) || failure.reason != "ErrImagePull" {
-        return why(&failure.reason, Some(failure.message.clone()));
+    if now < failure_shown_until(failure) || failure.reason != Reason::ErrImagePull {
+        return why(failure.reason.text(), Some(failure.message.clone()));
     }
     let image = view.spec.image.as_deref().unwrap_or_default();
-    let message = format!("Back-off pulling image {image:?}: {}: {}", failure.reason, failure.message);
+    let message = format!("Back-off pulling image {image:?}: {}: {}", failure.reason.text(), failure.message);
     why("ImagePullBackOff", Some(message))
 }
 

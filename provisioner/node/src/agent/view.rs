@@ -149,7 +149,8 @@ impl<'a> View<'a> {
     /// Whether it runs and its startup probe, if any, has succeeded.
     #[must_use]
     pub fn is_started(&self) -> bool {
-        let probed = self.spec.startup_probe.is_none() || self.health().is_some_and(|health| health.started);
+        let known = || self.health().map_or_else(|| self.was(|old| old.started == Some(true)), |health| health.started);
+        let probed = self.spec.startup_probe.is_none() || known();
         matches!(self.doing, Doing::Running(_)) && probed
     }
 
@@ -159,10 +160,16 @@ impl<'a> View<'a> {
         match self.role {
             Role::Init => self.ended().is_some_and(|how| how.exit_code == 0),
             Role::Main | Role::Sidecar => {
-                let probed = self.spec.readiness_probe.is_none() || self.health().is_some_and(|health| health.ready);
-                self.is_started() && probed
+                let known = || self.health().map_or_else(|| self.was(|old| old.ready), |health| health.ready);
+                self.is_started() && (self.spec.readiness_probe.is_none() || known())
             }
         }
+    }
+
+    /// What the last status says, as long as it is about the newest container: a new agent has seen no probe.
+    fn was(&self, said: impl Fn(&ContainerStatus) -> bool) -> bool {
+        let own = self.id().map(|id| format!("{SCHEME}{id}"));
+        self.old.is_some_and(|old| old.container_id == own && said(old))
     }
 
     /// What probes found out about the newest container.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use kprov_schema::Uid;
 use sha2::{Digest, Sha256};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use super::link::Links;
@@ -229,6 +230,16 @@ impl PodNetwork for LinuxNetwork {
             })
             .collect();
         Box::pin(async move { Ok(attached) })
+    }
+
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>> {
+        let network = self.clone();
+        // A socket belongs to the namespace that it was made in.
+        let make = move || if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        Box::pin(async move {
+            let socket = blocking(move || network.within("making a socket", make)).await.map_err(io::Error::other)?;
+            socket.connect(to).await.map(Some)
+        })
     }
 
     fn node_address(&self) -> IpAddr {

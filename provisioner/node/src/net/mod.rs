@@ -18,12 +18,14 @@ pub mod simulated;
 #[cfg(target_os = "linux")]
 pub mod underlay;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use kprov_schema::Uid;
+use tokio::net::TcpStream;
 
 /// Addresses that the whole cluster shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,8 @@ pub trait PodNetwork: Send + Sync + 'static {
     fn detach<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<(), NetError>>;
     /// Pods that are attached.
     fn attached(&self) -> BoxFuture<'_, Result<Vec<(Uid, Attachment)>, NetError>>;
+    /// Connects to an address as the node itself does; `None` where there is no network, and everything is taken to answer.
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>>;
     /// Address of the node itself.
     fn node_address(&self) -> IpAddr;
     /// The address that pods ask for names, for their `resolv.conf`.

@@ -23,6 +23,8 @@ pub enum Program {
     Exit(i32),
     /// Is not in the image.
     Missing,
+    /// Writes `hello` and ends with code 0.
+    Hello,
 }
 
 /// A runtime under test.
@@ -59,6 +61,7 @@ pub async fn all(subject: &dyn Subject) {
     removing_a_sandbox_removes_its_containers(subject).await;
     unknown_things_are_not_found(subject).await;
     a_seccomp_profile_is_never_ignored(subject).await;
+    commands_run_in_running_containers(subject).await;
 }
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -307,4 +310,43 @@ async fn a_seccomp_profile_is_never_ignored(subject: &dyn Subject) {
     let answer = subject.runtime().start(&pod, spec).await;
     assert!(matches!(answer, Err(RuntimeError::Refused(_))), "{answer:?}");
     clear(subject, &pod).await;
+}
+
+async fn commands_run_in_running_containers(subject: &dyn Subject) {
+    let runtime = subject.runtime();
+    let pod = make(subject, "commands").await;
+    let spec = container(subject, "commands", "main", Program::UntilStopped).await;
+    let made = runtime.start(&pod, spec.clone()).await.expect("commands_run: start");
+    subject.hears(&spec).await;
+    let hello = command(subject, &made.id, Program::Hello, GRACE).await.expect("commands_run: hello");
+    assert_eq!((hello.code, hello.output.as_str()), (Some(0), "hello\n"));
+    let failed = command(subject, &made.id, Program::Exit(3), GRACE).await.expect("commands_run: exit");
+    assert_eq!(failed.code, Some(3), "{failed:?}");
+    let late = command(subject, &made.id, Program::Stubborn, Duration::from_secs(1)).await.expect("commands_run: late");
+    assert_eq!(late.code, None, "a command that takes too long is killed: {late:?}");
+    let answer = command(subject, &made.id, Program::Missing, GRACE).await;
+    assert!(matches!(answer, Err(RuntimeError::Start(_))), "a command that is not there: {answer:?}");
+    assert!(matches!(state(subject, &made.id).await, ContainerState::Running { .. }), "the container goes on");
+    stop(subject, &made.id, GRACE).await;
+    let answer = command(subject, &made.id, Program::Hello, GRACE).await;
+    assert!(matches!(answer, Err(RuntimeError::NotFound(_))), "nothing runs in an ended container: {answer:?}");
+    clear(subject, &pod).await;
+}
+
+/// Runs a command while time passes.
+async fn command(
+    subject: &dyn Subject,
+    id: &str,
+    program: Program,
+    timeout: Duration,
+) -> Result<Executed, RuntimeError> {
+    let passing = async {
+        loop {
+            subject.elapse(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        ended = subject.runtime().exec(id, subject.args(program), timeout) => ended,
+        () = passing => unreachable!("time does not end"),
+    }
 }

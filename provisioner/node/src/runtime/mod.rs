@@ -223,6 +223,15 @@ pub struct Exit {
     pub finished_at: Timestamp,
 }
 
+/// How a command in a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executed {
+    /// Its exit code, 128 + n when killed by signal n; `None` when it took too long and was killed for that.
+    pub code: Option<i32>,
+    /// The beginning of what it wrote, standard output and error together.
+    pub output: String,
+}
+
 /// A sandbox that exists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sandbox {
@@ -287,6 +296,15 @@ pub trait Runtime: Send + Sync + 'static {
     fn start<'a>(&'a self, pod: &'a Uid, spec: ContainerSpec) -> BoxFuture<'a, Result<Container, RuntimeError>>;
     /// Sends the stop signal, and after `grace` kills. Returns when it has ended. `NotFound` for an unknown id.
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    /// Runs a command in a running container, as its own user and under its own limits, and returns when it has ended.
+    /// One that takes longer than `timeout` is killed. `NotFound` when no such container runs, `Start` for a command that
+    /// is not there.
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        args: Vec<String>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Executed, RuntimeError>>;
     /// Removes an ended container and its file system. The log stays. `Refused` while it runs.
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// What is there.

@@ -3,7 +3,9 @@
 //! A container whose command is `simulate` does what its further words say, in any order: `exit=<code>` ends it by
 //! itself, `after=<seconds>` says when, `stubborn` lets it outlive the stop signal, `missing` makes its program one
 //! that is not in the image, `log=<text>` is a line of its log. Every other container runs until it is stopped, and
-//! then ends with code 0. References to a registry below `.invalid`, or with a part that begins with `absent`, lead to no
+//! then ends with code 0. A command in a container does what its own words say, and others succeed at once;
+//! `fails-until=<seconds>` and `fails-from=<seconds>` let it fail while its container has run for less, or more, than that.
+//! References to a registry below `.invalid`, or with a part that begins with `absent`, lead to no
 //! image.
 
 use std::collections::BTreeMap;
@@ -25,8 +27,8 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
 use super::{
-    Container, ContainerSpec, ContainerState, Exit, Image, Inventory, PullError, Runtime, RuntimeError, Sandbox,
-    SandboxSpec, Seccomp,
+    Container, ContainerSpec, ContainerState, Executed, Exit, Image, Inventory, PullError, Runtime, RuntimeError,
+    Sandbox, SandboxSpec, Seccomp,
 };
 
 /// Changes that a slow reader of events may be behind; beyond that it is told of every pod.
@@ -67,18 +69,35 @@ struct Script {
     stubborn: bool,
     missing: bool,
     log: Vec<String>,
+    fails_until: Option<Duration>,
+    fails_from: Option<Duration>,
 }
 
 impl Script {
+    /// The code of a command in a container that has run for so long; `None` when it does not end.
+    fn code(&self, args: &[String], ran: Duration) -> Option<i32> {
+        let fails =
+            self.fails_until.is_some_and(|until| ran < until) || self.fails_from.is_some_and(|from| ran >= from);
+        let told = self.fails_until.is_some() || self.fails_from.is_some();
+        match (self.exit, told) {
+            (Some(code), _) => Some(code),
+            (None, true) => Some(i32::from(fails)),
+            (None, false) => (args.first().map(String::as_str) != Some("simulate")).then_some(0),
+        }
+    }
+
     fn of(args: &[String]) -> Self {
         let mut script = Self::default();
         if args.first().map(String::as_str) != Some("simulate") {
             return script;
         }
+        let seconds = |text: &str| Duration::from_secs_f64(text.parse().unwrap_or(0.0));
         for word in &args[1..] {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("exit", code) => script.exit = code.parse().ok(),
-                ("after", seconds) => script.after = Duration::from_secs_f64(seconds.parse().unwrap_or(0.0)),
+                ("after", text) => script.after = seconds(text),
+                ("fails-until", text) => script.fails_until = Some(seconds(text)),
+                ("fails-from", text) => script.fails_from = Some(seconds(text)),
                 ("stubborn", _) => script.stubborn = true,
                 ("missing", _) => script.missing = true,
                 ("log", text) => script.log.push(text.to_owned()),
@@ -367,6 +386,35 @@ impl Runtime for Simulated {
         })
     }
 
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        args: Vec<String>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Executed, RuntimeError>> {
+        Box::pin(async move {
+            let state = find(&mut self.0.pods(), id).map(|(_, one)| one.container.state.clone());
+            let Some(ContainerState::Running { started_at }) = state else {
+                return Err(RuntimeError::NotFound(format!("container {id}, as running,")));
+            };
+            let script = Script::of(&args);
+            if script.missing {
+                return Err(RuntimeError::Start(not_found(&args)));
+            }
+            let clock = &self.0.world.clock;
+            let now = clock.now();
+            let ran = Duration::try_from(now.duration_since(started_at)).unwrap_or_default();
+            let ends = script.code(&args, ran).filter(|_| script.after <= timeout);
+            let wait = if ends.is_some() { script.after } else { timeout };
+            if !wait.is_zero() {
+                let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+                clock.sleep_until(now.checked_add(wait).unwrap_or(Timestamp::MAX)).await;
+            }
+            let output = script.log.iter().map(|line| format!("{line}\n")).collect();
+            Ok(Executed { code: ends, output })
+        })
+    }
+
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
         Box::pin(async move {
             let mut pods = self.0.pods();
@@ -417,13 +465,16 @@ impl Runtime for Simulated {
     }
 }
 
+fn not_found(args: &[String]) -> String {
+    format!("exec: {:?}: executable file not found in $PATH", args.first().map_or("", String::as_str))
+}
+
 fn never_began(spec: &ContainerSpec, now: Timestamp) -> ContainerState {
-    let program = spec.args.first().cloned().unwrap_or_default();
     ContainerState::Exited(Exit {
         code: 128,
         signal: None,
         reason: "StartError".to_owned(),
-        message: format!("exec: {program:?}: executable file not found in $PATH"),
+        message: not_found(&spec.args),
         started_at: None,
         finished_at: now,
     })

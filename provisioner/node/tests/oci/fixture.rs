@@ -232,6 +232,7 @@ impl Subject for Fixture {
             Program::Exit(0) => &["/kprov", "inside", "exit", "0"],
             Program::Exit(_) => &["/kprov", "inside", "exit", "3"],
             Program::Missing => &["no-such-program"],
+            Program::Hello => &["/kprov", "inside", "hello"],
         };
         args.iter().map(|a| (*a).to_owned()).collect()
     }

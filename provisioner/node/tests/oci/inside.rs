@@ -21,6 +21,7 @@ pub fn run(args: &[String]) -> ExitCode {
         ["eat"] => eat(),
         ["fork", count] => println!("{}", fork_many(count.parse().unwrap())),
         ["say"] => say(),
+        ["hello"] => println!("hello"),
         ["calls"] => calls(),
         ["leave-child"] => leave_child(),
         ["signal-self", number] => {

@@ -9,7 +9,7 @@ use super::link::Pod;
 use super::wire::{Ask, Launch};
 use super::{Inner, blocking, system};
 use crate::images;
-use crate::runtime::{Container, ContainerSpec, ContainerState, RuntimeError};
+use crate::runtime::{Container, ContainerSpec, ContainerState, Executed, RuntimeError};
 
 impl Inner {
     pub(super) async fn start(&self, uid: &Uid, spec: ContainerSpec) -> Result<Container, RuntimeError> {
@@ -82,6 +82,24 @@ impl Inner {
             wait_for_end(&pod, id).await;
         }
         Ok(())
+    }
+
+    pub(super) async fn exec(&self, id: &str, args: Vec<String>, timeout: Duration) -> Result<Executed, RuntimeError> {
+        let pod = self.pod_of(id).ok_or_else(|| RuntimeError::NotFound(format!("container {id}")))?;
+        let clock = &self.config.world.clock;
+        let timeout = jiff::SignedDuration::try_from(timeout).unwrap_or(jiff::SignedDuration::MAX);
+        let until = clock.now().saturating_add(timeout).map_err(system("can't wait so long"))?;
+        let number = pod.number();
+        let mut asked = std::pin::pin!(pod.ask_as(number, Ask::Exec { id: id.to_owned(), args }));
+        let (ended, in_time) = tokio::select! {
+            ended = &mut asked => (ended, true),
+            () = clock.sleep_until(until) => {
+                pod.ask(Ask::EndExec(number)).await?;
+                (asked.await, false)
+            }
+        };
+        let executed = ended?.unwrap_or(Executed { code: None, output: String::new() });
+        Ok(if in_time { executed } else { Executed { code: None, ..executed } })
     }
 
     pub(super) async fn remove(&self, id: &str) -> Result<(), RuntimeError> {

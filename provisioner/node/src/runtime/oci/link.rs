@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::cgroup::{Cgroup, Setup};
 use super::folder::{PodFolder, SandboxRecord, save};
 use super::wire::{Ask, Fault, Request, Say, decode, encode};
-use crate::runtime::{Container, ContainerState, Exit, Sandbox};
+use crate::runtime::{Container, ContainerState, Executed, Exit, Sandbox};
 
 /// One pod as the agent knows it.
 pub(super) struct Pod {
@@ -31,7 +31,7 @@ pub(super) struct Pod {
 struct State {
     alive: bool,
     containers: BTreeMap<String, Container>,
-    waiting: HashMap<u64, oneshot::Sender<Result<(), Fault>>>,
+    waiting: HashMap<u64, oneshot::Sender<Result<Option<Executed>, Fault>>>,
 }
 
 /// Whether a connection failed because no shim listens, or because it ended while we connected.
@@ -97,8 +97,17 @@ impl Pod {
 
     /// Asks the shim and waits for its answer; the changes that it made are known by then.
     pub(super) async fn ask(&self, ask: Ask) -> Result<(), Fault> {
+        self.ask_as(self.number(), ask).await.map(|_| ())
+    }
+
+    /// A number for a question of one's own.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The same by a number, so that it can be referred to; only commands have something to tell.
+    pub(super) async fn ask_as(&self, number: u64, ask: Ask) -> Result<Option<Executed>, Fault> {
         let lost = || Fault::system("can't reach the pod's shim", "it has ended: the sandbox must be removed");
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
         {
             let mut state = self.state();

@@ -38,7 +38,7 @@ use self::cgroup::{Cgroup, Setup};
 use self::folder::{names_in, throw_away};
 use self::link::Pod;
 use super::{
-    Cause, Container, ContainerSpec, Image, Inventory, PullError, Runtime, RuntimeError, Sandbox, SandboxSpec,
+    Cause, Container, ContainerSpec, Executed, Image, Inventory, PullError, Runtime, RuntimeError, Sandbox, SandboxSpec,
 };
 use crate::images::{self, Store};
 
@@ -264,6 +264,15 @@ impl Runtime for Oci {
 
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), RuntimeError>> {
         self.inner.stop(id, grace).boxed()
+    }
+
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        args: Vec<String>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Executed, RuntimeError>> {
+        self.inner.exec(id, args, timeout).boxed()
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::images::Layers;
-use crate::runtime::{Container, ContainerSpec, Image, RuntimeError};
+use crate::runtime::{Container, ContainerSpec, Executed, Image, RuntimeError};
 
 /// Longer frames are a broken peer.
 const FRAME_LIMIT: u32 = 16 << 20;
@@ -27,6 +27,10 @@ pub(super) enum Ask {
     Stop(String),
     /// Kill all of a container's processes.
     Kill(String),
+    /// Run a command in a running container; answered when it has ended.
+    Exec { id: String, args: Vec<String> },
+    /// Kill the command that this agent asked for by that number.
+    EndExec(u64),
     /// Forget an ended container.
     Forget(String),
     /// Kill all that is left, answer, and end.
@@ -67,7 +71,7 @@ pub(super) enum Say {
     /// A container was forgotten.
     Gone(String),
     /// The answer to a request. The changes that it made are said before it.
-    Answer { number: u64, result: Result<(), Fault> },
+    Answer { number: u64, result: Result<Option<Executed>, Fault> },
 }
 
 /// A [`RuntimeError`] as it travels.

@@ -6,9 +6,11 @@ use expect_test::{Expect, expect};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kprov_node::agent::decide::{Decision, PodAction, decide};
+use kprov_node::agent::failure::Reason;
 use kprov_node::agent::memory::{
-    BackOff, ContainerMemory, ContainerSeen, Facts, Failure, Memory, Observed, SandboxSeen,
+    BackOff, ContainerMemory, ContainerSeen, Facts, Failure, Health, Memory, Observed, SandboxSeen,
 };
+use kprov_node::agent::probe::ProbeKind;
 use kprov_node::runtime::{Container, ContainerState, Exit};
 use kprov_schema::Uid;
 use serde_json::{Value, json};
@@ -198,7 +200,7 @@ fn volumes_then_sandbox_then_containers() {
 
 #[test]
 fn what_fails_to_be_set_up_is_tried_again_later() {
-    let failure = Failure::soon(None, "FailedMount", "no".to_owned(), at(0));
+    let failure = Failure::soon(None, Reason::FailedMount, "no".to_owned(), at(0));
     let failing = case(one("Always")).sandbox(None).memory(|all| {
         all.volumes_ready = false;
         all.setup = Some(failure);
@@ -353,11 +355,11 @@ fn a_crashing_container_is_held_back() {
 
 #[test]
 fn a_start_that_failed_shows_why() {
-    let failing = |reason: &str| {
+    let failing = |reason: Reason| {
         let failure = Some(Failure::after(None, reason, "why".to_owned(), at(0)));
         case(one("Always")).remembers("c", ContainerMemory { failure, ..ContainerMemory::default() })
     };
-    failing("ErrImagePull").check(
+    failing(Reason::ErrImagePull).check(
         1,
         expect![[r#"
         Pending
@@ -366,7 +368,7 @@ fn a_start_that_failed_shows_why() {
         again at 2
     "#]],
     );
-    failing("ErrImagePull").check(
+    failing(Reason::ErrImagePull).check(
         2,
         expect![[r#"
         Pending
@@ -375,8 +377,11 @@ fn a_start_that_failed_shows_why() {
         again at 10
     "#]],
     );
-    assert_eq!(failing("ErrImagePull").decide(10).actions, [PodAction::Start { container: "c".into(), attempt: 0 }]);
-    failing("RunContainerError").seen("c", 0, ended(128, 0)).check(
+    assert_eq!(
+        failing(Reason::ErrImagePull).decide(10).actions,
+        [PodAction::Start { container: "c".into(), attempt: 0 }]
+    );
+    failing(Reason::RunContainerError).seen("c", 0, ended(128, 0)).check(
         1,
         expect![[r#"
         Running
@@ -541,4 +546,66 @@ fn readiness_gates_wait_for_others() {
     assert_eq!(ready(&waiting), ("False".into(), "ReadinessGatesNotReady".into()));
     let set = json!({"phase": "Running", "conditions": [{"type": "example.com/x", "status": "True"}]});
     assert_eq!(ready(&case(spec).status(set).seen("c", 0, running()).decide(1)), ("True".into(), String::new()));
+}
+
+/// A container that runs since second 1, with probes of every kind.
+fn probed(health: Health) -> Case {
+    let probe = |delay: i32| json!({"exec": {"command": ["true"]}, "periodSeconds": 5, "initialDelaySeconds": delay});
+    let container = json!({
+        "name": "c", "image": "i", "startupProbe": probe(0), "livenessProbe": probe(20), "readinessProbe": probe(0),
+    });
+    let memory = ContainerMemory { health: Health { id: "c0".into(), ..health }, ..ContainerMemory::default() };
+    case(json!({"restartPolicy": "Always", "containers": [container]})).seen("c", 0, running()).remembers("c", memory)
+}
+
+fn probes(decision: &Decision) -> Vec<ProbeKind> {
+    let kinds = decision.actions.iter().filter_map(|action| match action {
+        PodAction::Probe { kind, .. } => Some(*kind),
+        _ => None,
+    });
+    kinds.collect()
+}
+
+#[test]
+fn probes_wait_for_the_beginning_and_for_each_other() {
+    let fresh = probed(Health::default());
+    assert_eq!((probes(&fresh.decide(1)), fresh.decide(1).recheck_at), (vec![], Some(at(2))));
+    assert_eq!(probes(&fresh.decide(2)), [ProbeKind::Startup]);
+    let mut asked = Health::default();
+    asked.begin(ProbeKind::Startup, at(2));
+    assert_eq!(probes(&probed(asked.clone()).decide(60)), [], "one at a time");
+    asked.end(ProbeKind::Startup, Some(false), &Default::default());
+    assert_eq!(probed(asked).decide(3).recheck_at, Some(at(7)), "a period later");
+
+    let started = Health { started: true, ..Health::default() };
+    assert_eq!(probes(&probed(started.clone()).decide(10)), [ProbeKind::Readiness]);
+    assert_eq!(probes(&probed(started.clone()).decide(21)), [ProbeKind::Liveness, ProbeKind::Readiness]);
+    let ending = probed(started).deleted(30, 60);
+    assert_eq!(probes(&ending.decide(21)), [ProbeKind::Readiness], "what ends is not restarted");
+}
+
+#[test]
+fn a_probe_that_gives_up_restarts_its_container() {
+    let failed = Health { started: true, failed: Some(ProbeKind::Liveness), ..Health::default() };
+    let decision = probed(failed).decide(30);
+    let kill = decision.actions.iter().find(|action| matches!(action, PodAction::Kill { .. })).unwrap();
+    let PodAction::Kill { deadline, why, .. } = kill else { unreachable!() };
+    assert_eq!(why, "Container c failed liveness probe, will be restarted");
+    assert_eq!(*deadline, at(60));
+    assert_eq!(probes(&decision), [ProbeKind::Readiness]);
+}
+
+#[test]
+fn a_new_agent_believes_the_last_status_until_it_has_asked() {
+    let status = |id: &str| {
+        let one = json!({"name": "c", "containerID": format!("kprov://{id}"), "ready": true, "started": true,
+            "restartCount": 0, "image": "i", "imageID": "i"});
+        json!({"phase": "Running", "containerStatuses": [one]})
+    };
+    let ready = |id: &str| {
+        let mut case = probed(Health::default()).status(status(id));
+        case.observed.memory.containers.clear();
+        case.decide(30).status.unwrap().container_statuses.unwrap()[0].ready
+    };
+    assert!(ready("c0") && !ready("another"));
 }

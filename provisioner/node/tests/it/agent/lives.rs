@@ -269,6 +269,119 @@ fn container_waits(pod: &Object) -> String {
     if reason.contains("Image") { reason } else { String::new() }
 }
 
+fn exec(words: &str) -> Value {
+    json!({"exec": {"command": words.split(' ').collect::<Vec<_>>()}})
+}
+
+fn probe(words: &str, failures: i32) -> Value {
+    let mut probe = exec(words);
+    probe
+        .as_object_mut()
+        .unwrap()
+        .extend([("periodSeconds".to_owned(), json!(1)), ("failureThreshold".to_owned(), json!(failures))]);
+    probe
+}
+
+/// A pod whose only container has these fields too.
+fn containers(fields: Value) -> Value {
+    let mut container = json!({"name": "c", "image": "busybox", "command": ["run"]});
+    container.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    json!({"containers": [container]})
+}
+
+#[tokio::test]
+async fn a_pod_is_ready_while_its_probe_says_so() {
+    let mut cluster = Cluster::start(None).await;
+    let fields = json!({
+        "startupProbe": probe("simulate fails-until=3", 9), "readinessProbe": probe("simulate fails-from=20", 2),
+    });
+    let began = cluster.world.clock.now();
+    cluster.pod("p", "run", containers(fields)).await;
+    let started = |pod: &Object| container(pod)["started"] == true;
+    let pod = cluster.until::<Pod>("ns", "p", started).await;
+    assert!(!is_ready(&pod), "it has started and was not asked yet");
+    cluster.until::<Pod>("ns", "p", is_ready).await;
+    let took = cluster.world.clock.now().duration_since(began).as_secs();
+    assert!((3..6).contains(&took), "{took}");
+    assert!(cluster.events("p").await.contains(&"Unhealthy: Startup probe failed: ".to_owned()));
+
+    cluster.agent.take().unwrap().stop();
+    cluster.start_agent();
+    let since = |pod: &Object| {
+        let all = pod.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+        all.iter().find(|one| one["type"] == "Ready").map(|one| one["lastTransitionTime"].clone())
+    };
+    let read = || async { cluster.client.get(&Resource::of::<Pod>(), &Key::new("ns", "p")).await.unwrap() };
+    let before = since(&*read().await);
+    cluster.world.clock.advance(Duration::from_secs(5));
+    for _ in 0..2_000 {
+        tokio::task::yield_now().await;
+    }
+    let pod = read().await;
+    assert!(is_ready(&pod) && since(&pod) == before, "a new agent does not doubt it");
+    let lost = cluster.until::<Pod>("ns", "p", |pod| !is_ready(pod)).await;
+    assert_eq!(container(&lost)["restartCount"], 0);
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_alive_is_restarted() {
+    let cluster = Cluster::start(None).await;
+    let fields = json!({"livenessProbe": probe("simulate fails-from=5 log=dead", 2)});
+    cluster.pod("p", "run", containers(fields)).await;
+    cluster.until::<Pod>("ns", "p", |pod| container(pod)["restartCount"] == 1 && is_ready(pod)).await;
+    let events = cluster.events("p").await;
+    for event in
+        ["Unhealthy: Liveness probe failed: dead\n", "Killing: Container c failed liveness probe, will be restarted"]
+    {
+        assert!(events.contains(&event.to_owned()), "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_after_the_start_ends_the_container() {
+    let cluster = Cluster::start(None).await;
+    cluster.pod("p", "run", containers(json!({"lifecycle": {"postStart": exec("simulate exit=9")}}))).await;
+    let shown = |pod: &Object| container(pod)["state"]["waiting"]["reason"] == "PostStartHookError";
+    let pod = cluster.until::<Pod>("ns", "p", shown).await;
+    assert!(container(&pod)["state"]["running"].is_null());
+    cluster.until::<Pod>("ns", "p", |pod| shown(pod) && container(pod)["restartCount"] == 2).await;
+    let events = cluster.events("p").await;
+    for event in ["FailedPostStartHook: PostStartHook failed", "Killing: FailedPostStartHook"] {
+        assert!(events.contains(&event.to_owned()), "{events:?}");
+    }
+    assert!(
+        events.iter().any(|event| event.starts_with("BackOff: Back-off restarting failed container c")),
+        "{events:?}"
+    );
+}
+
+#[tokio::test]
+async fn hooks_run_before_a_container_is_shown_and_before_it_is_stopped() {
+    let cluster = Cluster::start(None).await;
+    let hooks = json!({"postStart": {"sleep": {"seconds": 3}}, "preStop": exec("simulate exit=0 after=4")});
+    let began = cluster.world.clock.now();
+    cluster.pod("p", "run", containers(json!({"lifecycle": hooks}))).await;
+    cluster.until::<Pod>("ns", "p", is_ready).await;
+    assert!(cluster.world.clock.now().duration_since(began).as_secs() >= 3);
+    let asked = cluster.world.clock.now();
+    cluster.delete("p", 30).await;
+    cluster.until::<Pod>("ns", "p", |pod| container(pod)["state"]["terminated"]["exitCode"] == 0).await;
+    let took = cluster.world.clock.now().duration_since(asked).as_secs();
+    assert!((4..10).contains(&took), "{took}");
+    cluster.gone("p").await;
+
+    let hooks = json!({"postStart": exec("simulate stubborn"), "preStop": exec("simulate exit=1")});
+    cluster.pod("q", "run", containers(json!({"lifecycle": hooks}))).await;
+    while cluster.runtime.inventory().await.unwrap().containers.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    cluster.delete("q", 30).await;
+    cluster.gone("q").await;
+    let waited = cluster.world.clock.now().duration_since(asked).as_secs();
+    assert!(waited < 9_999, "who is deleted waits for no hook");
+    assert!(cluster.events("q").await.contains(&"FailedPreStopHook: PreStopHook failed".to_owned()));
+}
+
 #[tokio::test]
 async fn a_pod_that_is_done_keeps_its_end() {
     let cluster = Cluster::start(None).await;
@@ -404,6 +517,7 @@ mod contract {
                 Program::Stubborn => vec!["simulate".to_owned(), "stubborn".to_owned()],
                 Program::Exit(code) => vec!["simulate".to_owned(), format!("exit={code}"), "after=1".to_owned()],
                 Program::Missing => vec!["simulate".to_owned(), "missing".to_owned()],
+                Program::Hello => vec!["simulate".to_owned(), "log=hello".to_owned(), "exit=0".to_owned()],
             }
         }
 

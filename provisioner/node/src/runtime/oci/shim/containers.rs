@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Shim;
 use super::cage::{Cage, End, Launching, Output, report};
+use super::exec::Exec;
 use super::launch::{self, Outputs, Report, Site};
 use super::log::{Log, Rotation};
 use crate::runtime::ContainerState;
@@ -134,10 +135,12 @@ impl Shim {
             let owner = self.cages.iter().find(|(_, cage)| cage.pid == Some(pid.as_raw())).map(|(id, _)| id.clone());
             match owner {
                 Some(id) => self.ended(&id, end),
+                None if self.exec_ended(pid.as_raw(), end) => {}
                 None => drop(self.unclaimed.insert(pid.as_raw(), end)),
             }
         }
-        if self.cages.values().all(|cage| cage.launch.is_none()) {
+        let launching = self.execs.iter().any(Exec::is_launching);
+        if !launching && self.cages.values().all(|cage| cage.launch.is_none()) {
             self.unclaimed.clear();
         }
         self.remove_leftover();

@@ -30,6 +30,9 @@ use crate::runtime::oci::cgroup::{Cgroup, Setup};
 use crate::runtime::oci::folder::PodFolder;
 use crate::runtime::oci::wire::{Fault, Launch, LayerList};
 
+/// The filter of a container's system calls, for commands that come later; none where everything is allowed.
+const FILTER: &str = "seccomp.bpf";
+
 /// What a launching process tells the shim before it ends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
@@ -65,6 +68,67 @@ pub(super) fn run(launch: &Launch, site: &Site<'_>, outputs: Outputs) -> ! {
     let text = serde_json::to_vec(&report).expect("reports have string keys alone");
     let told = to.write_all(&text).is_ok();
     std::process::exit(i32::from(!told));
+}
+
+/// Runs a command in a container and reports. Called in a forked child alone, which ends here.
+pub(super) fn run_command(
+    id: &str,
+    args: &[String],
+    folder: &PodFolder,
+    number: (u64, u64),
+    output: OwnedFd,
+    report: OwnedFd,
+) -> ! {
+    let mut to = File::from(report);
+    let folder = folder.container(id);
+    let made = reset_signals().and_then(|()| join(id, args, &folder, number, output));
+    let report = match made {
+        Ok((pid, started_at)) => Report::Running { pid, started_at },
+        Err(fault) => Report::Failed(fault),
+    };
+    let text = serde_json::to_vec(&report).expect("reports have string keys alone");
+    let told = to.write_all(&text).is_ok();
+    std::process::exit(i32::from(!told));
+}
+
+/// The command is the container's own process but for its arguments: same user, rights, environment and filter.
+fn join(
+    id: &str,
+    args: &[String],
+    folder: &Path,
+    (peer, number): (u64, u64),
+    output: OwnedFd,
+) -> Result<(i32, Timestamp), Fault> {
+    let what = |what: &'static str| move |e: io::Error| Fault::system(what, e);
+    let text = fs::read(folder.join("config.json")).map_err(what("can't read the container's document"))?;
+    let mut document: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|e| Fault::system("can't understand the container's document", e))?;
+    document["process"]["args"] = serde_json::json!(args);
+    let process = folder.join(format!("process-{peer}-{number}.json"));
+    fs::write(&process, document["process"].to_string()).map_err(what("can't write a command's document"))?;
+    let filter = seccomp::load(&folder.join(FILTER)).map_err(what("can't read the container's seccomp filter"))?;
+    let (failed, failure) = pipe().map_err(what("can't make a pipe"))?;
+    let stdin = File::open("/dev/null").map_err(what("can't open /dev/null"))?;
+    let error = output.try_clone().map_err(what("can't share a pipe"))?;
+    let failure = Rc::new(failure);
+    let built = ContainerBuilder::new(id.to_owned(), SyscallType::default())
+        .with_executor(Program { failure: Rc::clone(&failure), filter: filter.map(Rc::new) })
+        .with_root_path(folder)
+        .and_then(|b| {
+            let tenant = b.with_stdin(stdin).with_stdout(output).with_stderr(error).as_tenant();
+            tenant.with_process(Some(&process)).with_detach(true).build()
+        });
+    drop(failure);
+    // Nobody needs it any more, and a container may be asked often.
+    let gone = fs::remove_file(&process).map_err(what("can't remove a command's document"));
+    let mut words = String::new();
+    File::from(failed).read_to_string(&mut words).map_err(what("can't read a pipe"))?;
+    if !words.is_empty() {
+        return Err(Fault::Start(words));
+    }
+    let pid = built.map_err(|e| Fault::system("can't run a command", chain(&e)))?;
+    gone?;
+    Ok((pid.as_raw(), SystemClock.now()))
 }
 
 /// A container's program starts with every signal as it was meant to be; the Rust runtime, the shim and whoever started
@@ -201,6 +265,9 @@ fn write_document(
     let text = serde_json::to_vec(&document(launch, &place)).expect("documents have string keys alone");
     let file = folder.join("config.json");
     fs::write(&file, text).map_err(|e| Fault::system(format!("can't write {}", file.display()), e))?;
+    if let Some(filter) = &filter {
+        seccomp::save(&folder.join(FILTER), filter).map_err(|e| Fault::system("can't write the seccomp filter", e))?;
+    }
     Ok(filter)
 }
 

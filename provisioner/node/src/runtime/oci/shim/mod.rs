@@ -9,6 +9,7 @@ mod cage;
 mod capabilities;
 mod containers;
 mod document;
+mod exec;
 mod launch;
 mod log;
 mod peer;
@@ -37,11 +38,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use self::cage::{Cage, End, report};
 use self::document::Pids;
+use self::exec::Exec;
 use self::peer::Peer;
 use self::sandbox::Shared;
 use super::cgroup::{Cgroup, Setup};
 use super::folder::{PodFolder, SandboxRecord, load, save};
 use super::wire::{Ask, Fault, Request, Say};
+use crate::runtime::Executed;
 
 /// The hidden command `runtime-shim <pod folder>`; its standard input is the socket that it listens on.
 ///
@@ -103,6 +106,8 @@ enum Ready {
     Peer(u64),
     Output(String),
     Report(String),
+    ExecOutput((u64, u64)),
+    ExecReport((u64, u64)),
 }
 
 struct Shim {
@@ -111,6 +116,7 @@ struct Shim {
     setup: Setup,
     shared: Shared,
     cages: BTreeMap<String, Cage>,
+    execs: Vec<Exec>,
     peers: Vec<Peer>,
     next_peer: u64,
     /// Ends of processes whose launch is not reported yet.
@@ -133,6 +139,7 @@ impl Shim {
             setup,
             shared,
             cages: BTreeMap::new(),
+            execs: vec![],
             peers: vec![],
             next_peer: 0,
             unclaimed: HashMap::new(),
@@ -149,6 +156,7 @@ impl Shim {
                 match ready {
                     Ready::Signals => ended = true,
                     Ready::Report(id) => self.read_report(&id),
+                    Ready::ExecReport(from) => self.read_exec_report(from),
                     other => rest.push(other),
                 }
             }
@@ -179,7 +187,11 @@ impl Shim {
                 }
                 Ok(())
             }
-            Ready::Signals | Ready::Report(_) => Ok(()),
+            Ready::ExecOutput(from) => {
+                self.hear_exec(from);
+                Ok(())
+            }
+            Ready::Signals | Ready::Report(_) | Ready::ExecReport(_) => Ok(()),
         }
     }
 
@@ -194,6 +206,11 @@ impl Shim {
         for (id, cage) in &self.cages {
             watched.extend(cage.launch.iter().map(|l| (Ready::Report(id.clone()), l.report.as_fd(), PollFlags::IN)));
             watched.extend(cage.outputs.iter().map(|o| (Ready::Output(id.clone()), o.fd(), PollFlags::IN)));
+        }
+        for exec in &self.execs {
+            let from = exec.from();
+            watched.extend(exec.launch().map(|fd| (Ready::ExecReport(from), fd, PollFlags::IN)));
+            watched.extend(exec.output().map(|fd| (Ready::ExecOutput(from), fd, PollFlags::IN)));
         }
         let mut fds: Vec<PollFd<'_>> =
             watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
@@ -234,6 +251,11 @@ impl Shim {
                     let result = self.kill(&id).map_err(|e| Fault::system(format!("can't kill container {id}"), e));
                     self.answer(from, result);
                 }
+                Ask::Exec { id, args } => self.exec(&id, &args, from),
+                Ask::EndExec(number) => {
+                    self.end_exec((from.0, number));
+                    self.answer(from, Ok(()));
+                }
                 Ask::Forget(id) => {
                     let result = self.forget(&id);
                     self.answer(from, result);
@@ -243,7 +265,11 @@ impl Shim {
         }
     }
 
-    fn answer(&mut self, (peer, number): (u64, u64), result: Result<(), Fault>) {
+    fn answer(&mut self, from: (u64, u64), result: Result<(), Fault>) {
+        self.answer_with(from, result.map(|()| None));
+    }
+
+    fn answer_with(&mut self, (peer, number): (u64, u64), result: Result<Option<Executed>, Fault>) {
         // An agent that went away needs no answer.
         if let Some(peer) = self.peers.iter_mut().find(|p| p.id == peer) {
             peer.say(&Say::Answer { number, result });
