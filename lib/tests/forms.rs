@@ -90,3 +90,11 @@ fn parts_made_by_hand_go_in_and_come_out() {
 fn container_named(name: &str, like: &core::Container) -> core::Container {
     core::Container { name: name.to_owned(), ..like.clone() }
 }
+
+#[test]
+fn a_name_that_no_builder_would_take_is_no_reason_to_end() {
+    let mut raw = by_hand();
+    raw.metadata.name = Some(format!("aa{}", "é".repeat(40)));
+    let labelled = Deployment::from(raw).labelled("tier", "front").build();
+    assert_eq!(labelled.spec.selector.match_labels.unwrap().len(), 2);
+}

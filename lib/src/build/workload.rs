@@ -238,7 +238,7 @@ pub(super) fn container_ports(pods: &impl Pods) -> Vec<&core::ContainerPort> {
 ///
 /// The value of a label has at most 63 characters and a name may have more: its end tells workloads apart.
 pub(super) fn name_label(name: &str) -> BTreeMap<String, String> {
-    let end = &name[name.len().saturating_sub(63)..];
+    let end = &name[name.ceil_char_boundary(name.len().saturating_sub(63))..];
     BTreeMap::from([(NAME_LABEL.to_owned(), end.trim_start_matches(['-', '.']).to_owned())])
 }
 
