@@ -5,6 +5,7 @@ mod apply;
 mod commands;
 mod demo;
 mod heal;
+mod image;
 mod loss;
 mod services;
 

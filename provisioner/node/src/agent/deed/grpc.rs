@@ -97,7 +97,55 @@ fn state(frame: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+    use http::{HeaderMap, HeaderValue, Response};
+    use http_body_util::StreamBody;
+    use hyper::body::{Frame, Incoming};
+    use hyper::service::service_fn;
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    /// A server that answers a call with these bytes and this code.
+    async fn server(message: &'static [u8], code: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it has one");
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("somebody asks");
+            let answer = service_fn(move |request: Request<Incoming>| async move {
+                assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+                let asked = request.into_body().collect().await.expect("a question").to_bytes();
+                assert_eq!(asked, question("web"));
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from_static(code));
+                let frames = [Frame::data(Bytes::from_static(message)), Frame::trailers(trailers)];
+                let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>)));
+                Ok::<_, Infallible>(Response::new(body))
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            server.serve_connection(TokioIo::new(stream), answer).await.ok();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_server_is_asked_for_a_service() {
+        let unimplemented =
+            "this server does not implement the grpc health protocol (grpc.health.v1.Health)".to_owned();
+        let cases: [(&[u8], &str, Result<u64, String>); 4] = [
+            (&[0, 0, 0, 0, 2, 8, 1], "0", Ok(SERVING)),
+            (&[0, 0, 0, 0, 2, 8, 2], "0", Ok(2)),
+            (&[], "12", Err(unimplemented)),
+            (&[], "5", Err("rpc error: code = 5 desc = ".to_owned())),
+        ];
+        for (message, code, wanted) in cases {
+            let address = server(message, code).await;
+            let stream = TcpStream::connect(address).await.expect("it listens");
+            assert_eq!(ask(stream, address, "web").await, wanted, "{code}");
+        }
+    }
 
     #[test]
     fn messages_are_what_the_protocol_says() {
