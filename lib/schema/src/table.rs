@@ -36,6 +36,13 @@ pub const fn age<T: Metadata<Ty = ObjectMeta>>() -> Column<T> {
     Column { name: "Age", kind: "string", format: "", priority: 0, description: CREATED, cell: age_cell::<T> }
 }
 
+/// The column `Created At`, a moment instead of an age.
+#[must_use]
+pub const fn created<T: Metadata<Ty = ObjectMeta>>() -> Column<T> {
+    let cell = created_cell::<T>;
+    Column { name: "Created At", kind: "date", format: "", priority: 0, description: CREATED, cell }
+}
+
 /// A column of text that is always shown.
 #[must_use]
 pub const fn text<T>(name: &'static str, description: &'static str, cell: fn(&T, Timestamp) -> Value) -> Column<T> {
@@ -60,6 +67,10 @@ fn name_cell<T: Metadata<Ty = ObjectMeta>>(object: &T, _: Timestamp) -> Value {
 
 fn age_cell<T: Metadata<Ty = ObjectMeta>>(object: &T, now: Timestamp) -> Value {
     since(object.metadata().creation_timestamp.as_ref(), now).into()
+}
+
+fn created_cell<T: Metadata<Ty = ObjectMeta>>(object: &T, _: Timestamp) -> Value {
+    serde_json::json!(object.metadata().creation_timestamp)
 }
 
 /// How long ago a time was, as tables print it: `<unknown>` when there is none.

@@ -4,11 +4,12 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, Repl
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, Pod, PodTemplate, ReplicationController, Secret, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplate,
+    ReplicationController, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
+use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::Kind;
 
@@ -19,6 +20,8 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Event>(),
     Kind::of::<Namespace>(),
     Kind::of::<Node>(),
+    Kind::of::<PersistentVolume>(),
+    Kind::of::<PersistentVolumeClaim>(),
     Kind::of::<Pod>(),
     Kind::of::<PodTemplate>(),
     Kind::of::<ReplicationController>(),
@@ -35,4 +38,5 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Lease>(),
     Kind::of::<EndpointSlice>(),
     Kind::of::<events::v1::Event>(),
+    Kind::of::<StorageClass>(),
 ];

@@ -1,10 +1,11 @@
-//! What a claim for storage may ask for.
+//! What claims for storage, their templates and the volumes that they ask for have in common.
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, TypedObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 
 use super::check::{Errors, Path, list, text};
-use super::pod::defaults::{default_text, round_up};
+use super::pod::defaults::{Amounts, default_text, round_up};
 use super::pod::warnings::fractions;
 use crate::meta;
 use crate::names;
@@ -12,6 +13,12 @@ use crate::quantity::Quantity;
 use crate::selector;
 
 const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+/// The forms in which a volume can be given to a pod.
+pub(crate) const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
+/// The annotation that named the storage class before there was a field for it.
+pub(crate) const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// What is said of that annotation.
+pub(crate) const OLD_CLASS_ADVICE: &str = "deprecated since v1.8; use \"storageClassName\" attribute instead";
 
 /// Fills in a claim, or the template of one.
 pub(crate) fn fill_defaults(claim: &mut PersistentVolumeClaim) {
@@ -75,15 +82,11 @@ pub(crate) fn spec(errors: &mut Errors, at: &Path<'_>, spec: &PersistentVolumeCl
     if let Some(wanted) = &spec.selector {
         errors.extend(selector::validate(wanted, &at.child("selector").to_string()));
     }
-    modes.iter().for_each(|mode| errors.one_of(&modes_at, mode, MODES));
-    let alone = modes.iter().any(|mode| mode == "ReadWriteOncePod");
-    if alone && modes.iter().any(|mode| mode != "ReadWriteOncePod" && MODES.contains(&mode.as_str())) {
-        errors.forbidden(&modes_at, "may not use ReadWriteOncePod with other access modes");
-    }
+    access_modes(errors, &modes_at, modes);
     storage(errors, at, spec);
     class(errors, &at.child("storageClassName"), text(&spec.storage_class_name));
     if let Some(mode) = &spec.volume_mode {
-        errors.one_of(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
+        errors.one_of(&at.child("volumeMode"), mode, VOLUME_MODES);
     }
     sources(errors, at, spec);
     class(errors, &at.child("volumeAttributesClassName"), text(&spec.volume_attributes_class_name));
@@ -95,14 +98,59 @@ fn storage(errors: &mut Errors, at: &Path<'_>, spec: &PersistentVolumeClaimSpec)
     let at = at.key("storage");
     match requests.and_then(|requests| requests.get("storage")).map(Quantity::from) {
         None => errors.required(&at, ""),
-        Some(amount) if amount.sign() <= 0 => {
-            errors.invalid(&at, amount.to_string(), "must be greater than zero");
-        }
-        Some(_) => {}
+        Some(amount) => positive(errors, &at, &amount),
     }
 }
 
-fn class(errors: &mut Errors, at: &Path<'_>, name: &str) {
+/// Checks in which ways a volume can, or shall, be used at once.
+pub(crate) fn access_modes(errors: &mut Errors, at: &Path<'_>, modes: &[String]) {
+    modes.iter().for_each(|mode| errors.one_of(at, mode, MODES));
+    let alone = modes.iter().any(|mode| mode == "ReadWriteOncePod");
+    if alone && modes.iter().any(|mode| mode != "ReadWriteOncePod" && MODES.contains(&mode.as_str())) {
+        errors.forbidden(at, "may not use ReadWriteOncePod with other access modes");
+    }
+}
+
+/// An amount must be more than nothing.
+pub(crate) fn positive(errors: &mut Errors, at: &Path<'_>, amount: &Quantity) {
+    if amount.sign() <= 0 {
+        errors.invalid(at, amount.to_string(), "must be greater than zero");
+    }
+}
+
+/// An amount of storage may not be less than nothing.
+pub(crate) fn basic(errors: &mut Errors, at: &Path<'_>, amount: &Quantity) {
+    if amount.value() < 0 {
+        errors.invalid(at, amount.value(), "must be a valid resource quantity");
+    }
+}
+
+/// The amount of storage in a list of resources, none when absent.
+pub(crate) fn amount(amounts: Option<&Amounts>) -> Quantity {
+    amounts.and_then(|amounts| amounts.get("storage")).map(Quantity::from).unwrap_or_default()
+}
+
+/// Access modes as tables write them, such as `RWO,ROX`.
+pub(crate) fn short_modes(modes: &[String]) -> String {
+    const SHORT: &[(&str, &str)] =
+        &[("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    let has = |mode: &str| modes.iter().any(|one| one == mode);
+    SHORT.iter().filter(|(mode, _)| has(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}
+
+/// A cell for what may be unset.
+pub(crate) fn or_unset(text: Option<&str>) -> Value {
+    text.unwrap_or("<unset>").into()
+}
+
+/// The storage class that an object names: the old annotation wins over the field.
+pub(crate) fn named_class<'a>(metadata: &'a ObjectMeta, field: Option<&'a str>) -> &'a str {
+    let old = metadata.annotations.as_ref().and_then(|all| all.get(OLD_CLASS));
+    old.map(String::as_str).or(field).unwrap_or_default()
+}
+
+/// Checks the name of a class, if one is named.
+pub(crate) fn class(errors: &mut Errors, at: &Path<'_>, name: &str) {
     if !name.is_empty() {
         errors.all(at, name, names::dns1123_subdomain(name));
     }

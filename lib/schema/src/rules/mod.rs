@@ -20,4 +20,7 @@ pub(crate) mod scale;
 pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
+pub mod storage_class;
+pub mod volume;
+pub mod volume_claim;
 pub mod workload;

@@ -9,6 +9,9 @@ pub(crate) fn admit(kind: &Kind, object: &mut Object, old: Option<&Object>) -> V
     if kind.kind == "Node" && old.is_none() {
         taint(object);
     }
+    if old.is_none() {
+        protect(kind, object);
+    }
     if kind.kind != "Service" {
         return Vec::new();
     }
@@ -17,6 +20,18 @@ pub(crate) fn admit(kind: &Kind, object: &mut Object, old: Option<&Object>) -> V
         allocate(object);
     }
     errors
+}
+
+/// Keeps storage that is in use from going.
+fn protect(kind: &Kind, object: &mut Object) {
+    let finalizer = match kind.kind.as_ref() {
+        "PersistentVolume" => "kubernetes.io/pv-protection",
+        "PersistentVolumeClaim" => "kubernetes.io/pvc-protection",
+        _ => return,
+    };
+    let finalizers: Vec<&str> = object.finalizers().chain([finalizer]).collect();
+    let finalizers = json!(finalizers);
+    object.set(&["metadata", "finalizers"], finalizers);
 }
 
 /// Gives a service the addresses and ports that the server takes from its pools.

@@ -214,6 +214,7 @@ impl Server {
         meta::generate_name(&mut object, "abcde");
         let place = request.place(object.name());
         object.set(&["metadata", "uid"], json!("uid-1"));
+        object.set(&["metadata", "creationTimestamp"], json!(TIME));
         judged(kind, &mut object, None, Write::Main)?;
         warnings.extend(kind.warnings(&object, None).unwrap());
         match self.objects.get(&place) {
@@ -221,7 +222,6 @@ impl Server {
             Some(Some(_)) => return Err(Status::exists(&kind.resource, object.name())),
             None => {}
         }
-        object.set(&["metadata", "creationTimestamp"], json!(TIME));
         if !request.dry() {
             object.set(&["metadata", "resourceVersion"], json!("1"));
             self.objects.insert(place, Some(stored(kind, &object)));

@@ -136,6 +136,9 @@ async fn once(
     if door == Write::Main {
         admission::admit(&intent, &mut object, &mut effects)?;
     }
+    if door == Write::Status {
+        admission::admit_status(&intent, &mut object)?;
+    }
     meta::keep_on_update(&mut object, &live);
     object.set(&["metadata", "resourceVersion"], old.revision.to_string().into());
     if !is_own(door) {
@@ -147,6 +150,7 @@ async fn once(
         check(kind, &object, Some(&live), door)?;
     }
     if door == Write::Main {
+        admission::judge(&intent, &object)?;
         let advice = kind.warnings(&object, Some(&live)).map_err(|why| unreadable(kind, &why))?;
         effects.warnings.extend(advice);
     }

@@ -15,6 +15,7 @@ pub mod node_health;
 pub mod pod_eviction;
 pub mod pod_garbage;
 pub mod pod_ranges;
+pub mod protection;
 mod queue;
 pub mod recorder;
 pub mod replicaset;
@@ -137,6 +138,8 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<pod_eviction::PodEviction>(),
     Row::of::<pod_garbage::PodGarbage>(),
     Row::of::<pod_ranges::PodRanges>(),
+    Row::of::<protection::ClaimProtection>(),
+    Row::of::<protection::VolumeProtection>(),
     Row::of::<replicaset::ReplicaSets>(),
     Row::of::<root_ca::RootCa>(),
     Row::of::<service_account::DefaultAccounts>(),

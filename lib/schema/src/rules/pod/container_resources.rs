@@ -179,7 +179,8 @@ fn huge_page(errors: &mut Errors, at: &Path<'_>, name: &str, amount: &Quantity) 
     }
 }
 
-fn container_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
+/// Checks the name of a resource that a container may ask for.
+pub(crate) fn container_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
     standard_name(errors, at, name);
     if !name.contains('/') {
         let known = matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge_page(name);
@@ -199,7 +200,8 @@ fn pod_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
     }
 }
 
-fn standard_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
+/// Checks the name of a resource: one of Kubernetes' own, or one with a domain.
+pub(crate) fn standard_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
     let complaints = names::qualified(name);
     if !complaints.is_empty() {
         errors.all(at, name, complaints);

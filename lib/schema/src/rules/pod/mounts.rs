@@ -119,7 +119,7 @@ fn has_backsteps(path: &str) -> bool {
 }
 
 /// A path may not climb.
-pub(super) fn no_backsteps(errors: &mut Errors, at: &Path<'_>, path: &str) {
+pub(crate) fn no_backsteps(errors: &mut Errors, at: &Path<'_>, path: &str) {
     if has_backsteps(path) {
         errors.invalid(at, path, "must not contain '..'");
     }

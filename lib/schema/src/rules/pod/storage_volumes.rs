@@ -10,8 +10,14 @@ use super::mounts;
 use crate::names;
 use crate::rules::check::{Errors, Path, list, text};
 
+const STARTS: &str = "must be valid format starting with iqn, eui, or naa";
+
+/// What is said of a volume's name with the portal of its target when they are too long together.
+pub(crate) const LONG_PORTAL: &str = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
+    iscsi.initiatorName is specified.";
+
 /// Checks the source that a volume has, when it is one of these.
-pub(super) fn source(errors: &mut Errors, at: &Path<'_>, volume: &Volume, first: &str) {
+pub(crate) fn source(errors: &mut Errors, at: &Path<'_>, volume: &Volume, first: &str) {
     let here = at.child(first);
     match first {
         "nfs" => volume.nfs.iter().for_each(|one| nfs(errors, &here, one)),
@@ -117,26 +123,30 @@ fn iscsi(errors: &mut Errors, volume_at: &Path<'_>, iscsi: &ISCSIVolumeSource, v
     let at = volume_at.child("iscsi");
     errors.filled(&at.child("targetPortal"), &iscsi.target_portal);
     if errors.filled(&at.child("iqn"), &iscsi.iqn) {
-        initiator(errors, &at.child("iqn"), &iscsi.iqn);
+        initiator(errors, &at.child("iqn"), &iscsi.iqn, STARTS);
     }
-    if !(0..=255).contains(&iscsi.lun) {
-        errors.invalid(&at.child("lun"), iscsi.lun, "must be between 0 and 255, inclusive");
-    }
+    lun(errors, &at.child("lun"), iscsi.lun);
     let authenticates = iscsi.chap_auth_discovery == Some(true) || iscsi.chap_auth_session == Some(true);
     if authenticates && iscsi.secret_ref.is_none() {
         errors.required(&at.child("secretRef"), "");
     }
     if let Some(name) = &iscsi.initiator_name {
-        initiator(errors, &at.child("initiatorname"), name);
+        initiator(errors, &at.child("initiatorname"), name, STARTS);
         if volume.len() + 1 + iscsi.target_portal.len() > 64 {
-            let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
-                       iscsi.initiatorName is specified.";
-            errors.invalid(&volume_at.child("name"), volume, why);
+            errors.invalid(&volume_at.child("name"), volume, LONG_PORTAL);
         }
     }
 }
 
-fn initiator(errors: &mut Errors, at: &Path<'_>, name: &str) {
+/// Checks the number of a disk at its target.
+pub(crate) fn lun(errors: &mut Errors, at: &Path<'_>, lun: i32) {
+    if !(0..=255).contains(&lun) {
+        errors.invalid(at, lun, "must be between 0 and 255, inclusive");
+    }
+}
+
+/// Checks the name of a target or initiator; `starts` is said of one that starts as none does.
+pub(crate) fn initiator(errors: &mut Errors, at: &Path<'_>, name: &str, starts: &str) {
     let alphanumeric =
         |text: &str, length: usize| text.len() == length && text.chars().all(|c| c.is_ascii_alphanumeric());
     // The dot of the published patterns for eui and naa stands for any character.
@@ -145,7 +155,7 @@ fn initiator(errors: &mut Errors, at: &Path<'_>, name: &str) {
         Some("eui") => name.get(4..).is_some_and(|rest| alphanumeric(rest, 16)),
         Some("naa") => name.get(4..).is_some_and(|rest| alphanumeric(rest, 32)),
         _ => {
-            errors.invalid(at, name, "must be valid format starting with iqn, eui, or naa");
+            errors.invalid(at, name, starts);
             return;
         }
     };
@@ -214,10 +224,7 @@ fn fibre_channel(errors: &mut Errors, at: &Path<'_>, fc: &FCVolumeSource) {
     match fc.lun {
         _ if targets.is_empty() => {}
         None => errors.required(&at.child("lun"), "lun is required if targetWWNs is specified"),
-        Some(lun) if !(0..=255).contains(&lun) => {
-            errors.invalid(&at.child("lun"), lun, "must be between 0 and 255, inclusive");
-        }
-        Some(_) => {}
+        Some(number) => lun(errors, &at.child("lun"), number),
     }
 }
 

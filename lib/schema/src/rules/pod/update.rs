@@ -170,7 +170,7 @@ fn only_more_requirements(new: &NodeSelectorTerm, old: &NodeSelectorTerm) -> boo
 }
 
 /// The differing fields, one a line: the path, what stood there and what stands there now.
-pub(super) fn difference<T: serde::Serialize>(new: &T, old: &T) -> String {
+pub(crate) fn difference<T: serde::Serialize>(new: &T, old: &T) -> String {
     let mut lines = Vec::new();
     differ(&json!(old), &json!(new), "", &mut lines);
     lines.join("\n")

@@ -69,21 +69,37 @@ fn image_volume(volume: &mut Volume) {
 
 fn network_volumes(volume: &mut Volume) {
     if let Some(iscsi) = &mut volume.iscsi {
-        default_text(&mut iscsi.iscsi_interface, "default");
+        self::iscsi(&mut iscsi.iscsi_interface);
     }
     if let Some(rbd) = &mut volume.rbd {
-        default_text(&mut rbd.pool, "rbd");
-        default_text(&mut rbd.user, "admin");
-        default_text(&mut rbd.keyring, "/etc/ceph/keyring");
+        self::rbd(&mut rbd.pool, &mut rbd.user, &mut rbd.keyring);
     }
     if let Some(scale_io) = &mut volume.scale_io {
-        default_text(&mut scale_io.storage_mode, "ThinProvisioned");
-        default_text(&mut scale_io.fs_type, "xfs");
+        self::scale_io(&mut scale_io.storage_mode, &mut scale_io.fs_type);
     }
     volume.azure_disk.iter_mut().for_each(azure_disk);
 }
 
-fn azure_disk(disk: &mut AzureDiskVolumeSource) {
+/// Fills in how an iSCSI disk is reached.
+pub(crate) fn iscsi(interface: &mut Option<String>) {
+    default_text(interface, "default");
+}
+
+/// Fills in where a Ceph block device is looked for, and as whom.
+pub(crate) fn rbd(pool: &mut Option<String>, user: &mut Option<String>, keyring: &mut Option<String>) {
+    default_text(pool, "rbd");
+    default_text(user, "admin");
+    default_text(keyring, "/etc/ceph/keyring");
+}
+
+/// Fills in how a ScaleIO volume is stored and formatted.
+pub(crate) fn scale_io(storage_mode: &mut Option<String>, fs_type: &mut Option<String>) {
+    default_text(storage_mode, "ThinProvisioned");
+    default_text(fs_type, "xfs");
+}
+
+/// Fills in how an Azure disk is cached, formatted and kept.
+pub(crate) fn azure_disk(disk: &mut AzureDiskVolumeSource) {
     disk.caching_mode.get_or_insert_with(|| "ReadWrite".to_owned());
     disk.fs_type.get_or_insert_with(|| "ext4".to_owned());
     disk.read_only.get_or_insert(false);

@@ -176,7 +176,8 @@ fn common_source(errors: &mut Errors, at: &Path<'_>, volume: &Volume, first: &st
     }
 }
 
-fn host_path(errors: &mut Errors, at: &Path<'_>, host: &HostPathVolumeSource) {
+/// Checks a folder or file of the node.
+pub(crate) fn host_path(errors: &mut Errors, at: &Path<'_>, host: &HostPathVolumeSource) {
     if !errors.filled(&at.child("path"), &host.path) {
         return;
     }
@@ -226,14 +227,18 @@ pub(super) fn downward_file(errors: &mut Errors, at: &Path<'_>, file: &DownwardA
     mode(errors, &at.child("mode"), file.mode);
 }
 
-fn csi(errors: &mut Errors, at: &Path<'_>, csi: &CSIVolumeSource) {
-    let driver_at = at.child("driver");
-    if errors.filled(&driver_at, &csi.driver) {
-        if csi.driver.len() > 63 {
-            errors.too_long(&driver_at, 63);
+/// Checks the name of a storage driver.
+pub(crate) fn csi_driver(errors: &mut Errors, at: &Path<'_>, driver: &str) {
+    if errors.filled(at, driver) {
+        if driver.len() > 63 {
+            errors.too_long(at, 63);
         }
-        errors.all(&driver_at, &csi.driver, names::dns1123_subdomain(&csi.driver.to_lowercase()));
+        errors.all(at, driver, names::dns1123_subdomain(&driver.to_lowercase()));
     }
+}
+
+fn csi(errors: &mut Errors, at: &Path<'_>, csi: &CSIVolumeSource) {
+    csi_driver(errors, &at.child("driver"), &csi.driver);
     if let Some(secret) = &csi.node_publish_secret_ref {
         let secret_at = at.child("nodePublishSecretRef");
         if errors.filled(&secret_at.child("name"), &secret.name) {

@@ -176,7 +176,8 @@ fn no_selector(at: &Path<'_>) -> String {
     format!("{at}: a null labelSelector results in matching no pod")
 }
 
-fn node_term(warnings: &mut Vec<String>, at: &Path<'_>, term: &NodeSelectorTerm, with_values: bool) {
+/// Advice about the labels of nodes that a term asks for, and their values if `with_values`.
+pub(crate) fn node_term(warnings: &mut Vec<String>, at: &Path<'_>, term: &NodeSelectorTerm, with_values: bool) {
     let expressions = at.child("matchExpressions");
     for (index, one) in list(&term.match_expressions).iter().enumerate() {
         let at = expressions.index(index);

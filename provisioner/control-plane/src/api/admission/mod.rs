@@ -5,6 +5,7 @@ mod namespace;
 mod node;
 mod pod;
 mod service_account;
+mod storage;
 
 use std::sync::Arc;
 
@@ -59,6 +60,9 @@ struct Step {
     run: fn(&Intent<'_>, &mut Object) -> Result<(), Status>,
 }
 
+const CLAIMS: (&str, &str) = ("", "persistentvolumeclaims");
+const VOLUMES: (&str, &str) = ("", "persistentvolumes");
+
 /// Upstream's order.
 const STEPS: &[Step] = &[
     Step { name: "NamespaceLifecycle", resource: None, run: namespace::exists },
@@ -68,8 +72,28 @@ const STEPS: &[Step] = &[
     Step { name: "TaintNodesByCondition", resource: Some(("", "nodes")), run: node::taint },
     Step { name: "Priority", resource: Some(("", "pods")), run: pod::priority },
     Step { name: "DefaultTolerationSeconds", resource: Some(("", "pods")), run: pod::tolerations },
+    Step { name: "DefaultStorageClass", resource: Some(CLAIMS), run: storage::default_class },
+    Step { name: "StorageObjectInUseProtection", resource: Some(VOLUMES), run: storage::protect_volume },
+    Step { name: "StorageObjectInUseProtection", resource: Some(CLAIMS), run: storage::protect_claim },
     Step { name: "RuntimeClass", resource: Some(("", "pods")), run: pod::runtime_class },
 ];
+
+/// What the server adds to a status that is written.
+const STATUS_STEPS: &[Step] =
+    &[Step { name: "PersistentVolumeStatus", resource: Some(VOLUMES), run: storage::phase_time }];
+
+/// A step that may only refuse an object, which nothing else is wrong with.
+struct Judge {
+    /// Upstream's name of it.
+    name: &'static str,
+    /// Group and plural of what it looks at; `None` is everything.
+    resource: Option<(&'static str, &'static str)>,
+    run: fn(&Intent<'_>, &Object) -> Result<(), Status>,
+}
+
+/// Upstream's order.
+const JUDGES: &[Judge] =
+    &[Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), run: storage::may_grow }];
 
 fn concerns(resource: Option<(&str, &str)>, kind: &Kind) -> bool {
     resource.is_none_or(|(group, plural)| kind.resource.group == group && kind.resource.plural == plural)
@@ -77,12 +101,31 @@ fn concerns(resource: Option<(&str, &str)>, kind: &Kind) -> bool {
 
 /// Runs all steps over an object that is to be written.
 pub(crate) fn admit(intent: &Intent<'_>, object: &mut Object, _: &mut Effects) -> Result<(), Status> {
-    for step in STEPS.iter().filter(|step| concerns(step.resource, &intent.target.kind)) {
-        (step.run)(intent, object).inspect_err(|status| {
-            tracing::debug!(step = step.name, object = %intent.target.key, %status, "refused");
-        })?;
+    run(STEPS, intent, object)
+}
+
+/// Runs all steps over an object whose status is to be written.
+pub(crate) fn admit_status(intent: &Intent<'_>, object: &mut Object) -> Result<(), Status> {
+    run(STATUS_STEPS, intent, object)
+}
+
+fn run(steps: &[Step], intent: &Intent<'_>, object: &mut Object) -> Result<(), Status> {
+    for step in steps.iter().filter(|step| concerns(step.resource, &intent.target.kind)) {
+        (step.run)(intent, object).inspect_err(|status| refused(step.name, intent, status))?;
     }
     Ok(())
+}
+
+/// Whether the cluster takes an object that nothing else is wrong with.
+pub(crate) fn judge(intent: &Intent<'_>, object: &Object) -> Result<(), Status> {
+    for judge in JUDGES.iter().filter(|judge| concerns(judge.resource, &intent.target.kind)) {
+        (judge.run)(intent, object).inspect_err(|status| refused(judge.name, intent, status))?;
+    }
+    Ok(())
+}
+
+fn refused(step: &str, intent: &Intent<'_>, status: &Status) {
+    tracing::debug!(step, object = %intent.target.key, %status, "refused");
 }
 
 /// Whether an object may be deleted.

@@ -73,11 +73,12 @@ async fn once(
     owners: &Owners,
 ) -> Result<Written, Status> {
     let kind = &target.kind;
+    let said = object.remove(write::MANAGERS);
+    // Defaults may name an object that the client left nameless.
+    write::shape(kind, &mut object)?;
     let target = target.named(object.name());
     let intent = Intent { core, user, target: &target, old: None, dry_run: options.dry_run };
     let mut effects = Effects::default();
-    let said = object.remove(write::MANAGERS);
-    write::shape(kind, &mut object)?;
     let managers = match owners {
         Owners::Told(managed) => managed.clone().written(),
         Owners::Changed => Writer { core, target: &target, door: Write::Main, options }.created(&object, said.as_ref()),
@@ -88,6 +89,7 @@ async fn once(
     admission::allocate(&intent, &mut object, &mut effects)?;
     kprov_schema::canonical::canonicalise(kind, &mut object);
     write::check(kind, &object, None, Write::Main)?;
+    admission::judge(&intent, &object)?;
     effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
     write::set_managers(&mut object, managers);
     if options.dry_run {
