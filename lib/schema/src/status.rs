@@ -98,7 +98,11 @@ impl Status {
     /// `what` is the resource's plural, the kind, or a part such as `pods/binding`: upstream names it differently by place.
     #[must_use]
     pub fn conflict(resource: &Resource, what: &str, name: &str, why: impl fmt::Display) -> Self {
-        let shown = if what == resource.plural { resource.to_string() } else { what.to_owned() };
+        let shown = match (what == resource.plural, resource.group.as_ref()) {
+            (true, _) => resource.to_string(),
+            (false, "") => what.to_owned(),
+            (false, group) => format!("{what}.{group}"),
+        };
         let message = format!("Operation cannot be fulfilled on {shown} {}: {why}", quoted(name));
         let mut status = Self::failure(409, "Conflict", message);
         status.details = Some(details(name, &resource.group, what));

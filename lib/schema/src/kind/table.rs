@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::Kind;
@@ -38,5 +39,9 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Lease>(),
     Kind::of::<EndpointSlice>(),
     Kind::of::<events::v1::Event>(),
+    Kind::of::<ClusterRole>(),
+    Kind::of::<ClusterRoleBinding>(),
+    Kind::of::<Role>(),
+    Kind::of::<RoleBinding>(),
     Kind::of::<StorageClass>(),
 ];

@@ -16,6 +16,8 @@ pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod replication;
+pub mod role;
+pub mod role_binding;
 pub(crate) mod scale;
 pub mod service;
 pub mod serviceaccount;

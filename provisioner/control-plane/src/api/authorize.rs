@@ -1,5 +1,7 @@
 //! Who may do what: an ordered table of rules, of which one has to allow it.
 
+use std::borrow::Cow;
+
 use kprov_schema::selector::Fields;
 use kprov_schema::{Key, Kind, Resource, Status, Subresource};
 
@@ -15,11 +17,13 @@ use crate::store::{Prefix, StoreKey};
 pub(crate) struct Attributes {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; a method in lower case for
     /// what is no resource.
-    pub(crate) verb: &'static str,
+    pub(crate) verb: Cow<'static, str>,
     /// The resource; with an empty plural it is a path.
     pub(crate) place: Place,
     /// The path.
     pub(crate) path: String,
+    /// Whether it is a resource even though none is named, as only a question about access can be.
+    pub(crate) resource: bool,
     /// The one name that a field selector of a collection allows.
     pub(crate) only_name: Option<String>,
     /// The one node that a field selector of a collection allows.
@@ -38,19 +42,19 @@ impl Attributes {
             subresource: part.map(subresource::name).unwrap_or_default().to_owned(),
             ..Place::default()
         };
-        Self { verb, place, ..Self::default() }
+        Self { verb: verb.into(), place, ..Self::default() }
     }
 
     /// Somebody wants a path that is no resource.
     pub(crate) fn of_path(path: &str, verb: &'static str) -> Self {
-        Self { verb, path: path.to_owned(), ..Self::default() }
+        Self { verb: verb.into(), path: path.to_owned(), ..Self::default() }
     }
 
     /// Notes what a field selector narrows a list, watch or deletion of a collection to.
     ///
     /// Where the path names an object the selector does not count, neither does one that can't be read.
     pub(crate) fn select(&mut self, fields: &str) {
-        if !matches!(self.verb, "list" | "watch" | "deletecollection") || !self.place.name.is_empty() {
+        if !matches!(&*self.verb, "list" | "watch" | "deletecollection") || !self.place.name.is_empty() {
             return;
         }
         let Ok(fields) = Fields::parse(fields) else { return };
@@ -58,59 +62,82 @@ impl Attributes {
         self.only_node = fields.exact("spec.nodeName").map(str::to_owned);
     }
 
-    fn is_resource(&self) -> bool {
-        !self.place.plural.is_empty()
+    /// Whether it is about a resource, not about a path.
+    pub(crate) fn is_resource(&self) -> bool {
+        self.resource || !self.place.plural.is_empty()
+    }
+
+    /// The name of the one object that it is about, if it is about one.
+    pub(crate) fn name(&self) -> &str {
+        match self.place.name.as_str() {
+            "" => self.only_name.as_deref().unwrap_or_default(),
+            name => name,
+        }
+    }
+
+    /// The namespace that it is in: a namespace itself is in its own.
+    pub(crate) fn namespace(&self) -> &str {
+        let place = &self.place;
+        let itself = place.namespace.is_empty() && place.group.is_empty() && place.plural == "namespaces";
+        if itself { &place.name } else { &place.namespace }
     }
 
     fn reads(&self) -> bool {
-        matches!(self.verb, "get" | "list" | "watch")
+        matches!(&*self.verb, "get" | "list" | "watch")
     }
 }
 
 /// A rule: whether it allows. What no rule allows is refused.
 struct Rule {
     name: &'static str,
-    allows: fn(&Core, &User, &Attributes) -> bool,
+    /// `None` when it does not; else why, in words for whoever asks, which may be empty.
+    allows: fn(&Core, &User, &Attributes) -> Option<String>,
 }
 
+/// The roles come last: the rules before them ask nothing of the store for those who ask most.
 const RULES: &[Rule] = &[
-    Rule { name: "masters", allows: |_, user, _| user.is_of("system:masters") },
-    Rule { name: "components", allows: |_, user, _| COMPONENTS.contains(&user.name.as_str()) },
-    Rule { name: "discovery", allows: |_, _, wanted| !wanted.is_resource() && is_open(wanted) },
-    Rule { name: "node", allows: node },
-    Rule { name: "proxy", allows: |_, user, wanted| user.name == "system:kube-proxy" && is_listed(wanted, PROXY) },
+    Rule { name: "trusted", allows: |_, user, _| is_trusted(user).then(String::new) },
+    Rule { name: "node", allows: |core, user, wanted| node(core, user, wanted).then(String::new) },
+    Rule { name: "roles", allows: roles },
 ];
+
+/// What of their roles lets somebody do it.
+fn roles(core: &Core, user: &User, wanted: &Attributes) -> Option<String> {
+    match core.roles.view(&core.store) {
+        Ok(view) => view.source(user, wanted).map(|source| format!("RBAC: allowed by {source}")),
+        Err(error) => {
+            tracing::error!(%error, "the roles can't be read, so they allow nothing");
+            None
+        }
+    }
+}
+
+/// Whether the user may do anything: administrators, and parts of the control plane itself.
+pub(crate) fn is_trusted(user: &User) -> bool {
+    user.is_of("system:masters") || COMPONENTS.contains(&user.name.as_str())
+}
 
 /// Parts of the control plane itself.
 const COMPONENTS: &[&str] = &["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
 
-/// Documents that everyone may read.
-const OPEN: &[&str] = &["/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz"];
-/// Of these, the ones that nobody needs to be recognized for.
-const PUBLIC: &[&str] = &["/version", "/healthz", "/livez", "/readyz"];
-
-fn is_below(path: &str, roots: &[&str]) -> bool {
-    roots.iter().any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
-fn is_open(wanted: &Attributes) -> bool {
-    wanted.verb == "get" && is_below(&wanted.path, OPEN)
-}
-
 /// Whether the user may do it; the error says to the user what was refused.
 pub(crate) fn authorize(core: &Core, user: &User, wanted: &Attributes) -> Result<(), Status> {
-    let known = !user.is_of("system:unauthenticated") || is_below(&wanted.path, PUBLIC);
-    match RULES.iter().find(|rule| (rule.allows)(core, user, wanted)) {
-        Some(rule) if known => {
-            tracing::trace!(rule = rule.name, user = user.name, verb = wanted.verb, "allowed");
-            Ok(())
-        }
-        _ => Err(refusal(user, wanted)),
+    match decide(core, user, wanted) {
+        Some(_) => Ok(()),
+        None => Err(refusal(user, wanted)),
     }
 }
 
+/// Whether the user may do it, and why: the words may be empty.
+pub(crate) fn decide(core: &Core, user: &User, wanted: &Attributes) -> Option<String> {
+    let allowed = RULES.iter().find_map(|rule| Some((rule.name, (rule.allows)(core, user, wanted)?)));
+    let (rule, why) = allowed?;
+    tracing::trace!(rule, user = user.name, verb = &*wanted.verb, why, "allowed");
+    Some(why)
+}
+
 fn refusal(user: &User, wanted: &Attributes) -> Status {
-    let (who, verb) = (&user.name, wanted.verb);
+    let (who, verb) = (&user.name, &wanted.verb);
     if !wanted.is_resource() {
         return errors::forbidden_path(format!("forbidden: User \"{who}\" cannot {verb} path \"{}\"", wanted.path));
     }
@@ -120,7 +147,7 @@ fn refusal(user: &User, wanted: &Attributes) -> Status {
     } else {
         format!("{}/{}", place.plural, place.subresource)
     };
-    let scope = match place.namespace.as_str() {
+    let scope = match wanted.namespace() {
         "" => "at the cluster scope".to_owned(),
         namespace => format!("in the namespace \"{namespace}\""),
     };
@@ -130,15 +157,8 @@ fn refusal(user: &User, wanted: &Attributes) -> Status {
         version: place.version.clone().into(),
         plural: place.plural.clone().into(),
     };
-    errors::forbidden(&resource, &place.name, &message)
+    errors::forbidden(&resource, wanted.name(), &message)
 }
-
-/// What the service proxy of a node reads.
-const PROXY: &[(&str, &str, &[&str])] = &[
-    ("", "nodes", &["get", "list", "watch"]),
-    ("", "services", &["get", "list", "watch"]),
-    ("discovery.k8s.io", "endpointslices", &["get", "list", "watch"]),
-];
 
 /// What every node agent may do with a resource, whatever object of it.
 const NODE_FREE: &[(&str, &str, &[&str])] = &[
@@ -160,7 +180,10 @@ const NODE_FREE: &[(&str, &str, &[&str])] = &[
 fn is_listed(wanted: &Attributes, table: &[(&str, &str, &[&str])]) -> bool {
     let place = &wanted.place;
     table.iter().any(|(group, plural, verbs)| {
-        place.group == *group && place.plural == *plural && place.subresource.is_empty() && verbs.contains(&wanted.verb)
+        place.group == *group
+            && place.plural == *plural
+            && place.subresource.is_empty()
+            && verbs.contains(&&*wanted.verb)
     })
 }
 
@@ -195,7 +218,7 @@ fn reads_one(wanted: &Attributes) -> bool {
 }
 
 fn own_node(node: &str, wanted: &Attributes) -> bool {
-    match wanted.verb {
+    match &*wanted.verb {
         "get" | "list" | "watch" => true,
         "update" | "patch" => wanted.place.name == node,
         _ => false,
@@ -203,7 +226,7 @@ fn own_node(node: &str, wanted: &Attributes) -> bool {
 }
 
 fn own_pods(core: &Core, node: &str, wanted: &Attributes) -> bool {
-    match wanted.verb {
+    match &*wanted.verb {
         "list" | "watch" => wanted.only_node.as_deref() == Some(node),
         "get" | "delete" => is_own_pod(core, node, &wanted.place),
         _ => false,
@@ -287,7 +310,7 @@ mod tests {
     /// What a field selector narrows a verb on a named or unnamed object to: a name, a node.
     fn only(verb: &'static str, name: &str, fields: &str) -> (Option<String>, Option<String>) {
         let place = Place { plural: "pods".to_owned(), name: name.to_owned(), ..Place::default() };
-        let mut wanted = Attributes { verb, place, ..Attributes::default() };
+        let mut wanted = Attributes { verb: verb.into(), place, ..Attributes::default() };
         wanted.select(fields);
         (wanted.only_name, wanted.only_node)
     }
@@ -322,7 +345,8 @@ mod tests {
             ("get", "m", true),
         ] {
             let place = Place { plural: "nodes".to_owned(), name: name.to_owned(), ..Place::default() };
-            let wanted = Attributes { verb, place, only_name: Some("n".to_owned()), ..Attributes::default() };
+            let wanted =
+                Attributes { verb: verb.into(), place, only_name: Some("n".to_owned()), ..Attributes::default() };
             assert_eq!(own_node("n", &wanted), want, "{verb} {name}");
         }
     }

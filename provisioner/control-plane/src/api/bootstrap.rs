@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::core::Core;
 use super::errors;
 use super::inprocess::InProcess;
+use super::rbac::policy;
 use super::user::User;
 use crate::client::Verbs;
 
@@ -25,6 +26,7 @@ pub(crate) async fn bootstrap(core: &Arc<Core>, port: u16) -> Result<(), Status>
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure(core, &client, &resource("", "namespaces"), object).await?;
     }
+    default_roles(core, &client).await?;
     let (services, address) = (resource("", "services"), core.config.advertise);
     ensure(core, &client, &services, service(&core.config.service_address().to_string(), port)).await?;
     // Nobody else reaches a loopback address, so the service then has no endpoint.
@@ -34,6 +36,29 @@ pub(crate) async fn bootstrap(core: &Arc<Core>, port: u16) -> Result<(), Status>
     ensure(core, &client, &resource("", "endpoints"), endpoints(&address.to_string(), port)).await?;
     let slice = slice(&address.to_string(), address.is_ipv4(), port);
     ensure(core, &client, &resource("discovery.k8s.io", "endpointslices"), slice).await
+}
+
+/// Makes the roles and bindings that every cluster has, or adds what they lack; all at once, for one write to the disk.
+async fn default_roles(core: &Core, client: &InProcess) -> Result<(), Status> {
+    let objects = policy::objects().map_err(errors::internal)?;
+    let made = objects.into_iter().map(|object| async move {
+        let registry = core.registry();
+        let (group, version) = object.api_version().split_once('/').unwrap_or(("", object.api_version()));
+        let plural = format!("{}s", object.kind().to_lowercase());
+        let Some(kind) = registry.find(group, version, &plural) else { return Ok(()) };
+        let key = object.key();
+        match client.get(&kind.resource, &key).await {
+            Err(status) if status.is_not_found() => {
+                client.create(&kind.resource, &Key::new(key.namespace, ""), None, object).await.map(|_| ())
+            }
+            Err(status) => Err(status),
+            Ok(found) => match policy::completed(&found, &object) {
+                Some(object) => client.update(&kind.resource, None, object).await.map(|_| ()),
+                None => Ok(()),
+            },
+        }
+    });
+    futures::future::try_join_all(made).await.map(|_| ())
 }
 
 /// Creates an object, or brings what the server decides about an existing one up to date.

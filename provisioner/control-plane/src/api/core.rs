@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::admission::{Addresses, Ranges};
 use super::errors;
+use super::rbac::Roles;
 use super::registry::Registry;
 use super::target::Target;
 use super::tokens::Tokens;
@@ -87,6 +88,7 @@ pub(crate) struct Core {
     pub(crate) pki: Arc<Pki>,
     pub(crate) tokens: Tokens,
     pub(crate) addresses: Arc<Addresses>,
+    pub(crate) roles: Roles,
     registry: RwLock<Arc<Registry>>,
     nodes: RwLock<HashMap<String, Arc<dyn NodeApi>>>,
     stop: watch::Sender<bool>,
@@ -114,6 +116,7 @@ impl Core {
             pki,
             tokens,
             addresses: Arc::new(addresses),
+            roles: Roles::default(),
             registry: RwLock::new(Arc::new(Registry::built_in())),
             nodes: RwLock::default(),
             stop: watch::Sender::new(false),

@@ -1,5 +1,6 @@
 //! One request from its path to its answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,12 +19,14 @@ use super::core::Core;
 use super::documents;
 use super::encode::{self, Include, View};
 use super::errors;
+use super::impersonate::impersonated;
 use super::lifecycle;
 use super::logs;
 use super::media::{Format, Wanted};
 use super::owners::Owners;
 use super::path::{self, Path, Place};
 use super::query::{self, Deletion, ListOptions, Query, WriteOptions};
+use super::review::{self, Review};
 use super::stream;
 use super::subresource;
 use super::target::Target;
@@ -92,17 +95,23 @@ where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let user = authenticate(core, asked.headers, certificate)?;
+    let mut user = authenticate(core, asked.headers, certificate)?;
+    if let Some(other) = impersonated(core, &user, asked.headers)? {
+        user = Cow::Owned(other);
+    }
     let path = path::parse(asked.path);
     let verb = verb(asked, &path);
     let Path::Resource(place) = path else {
         authorize(core, &user, &Attributes::of_path(asked.path, verb))?;
         return documents::answer(core, asked, &path);
     };
-    let mut wanted = Attributes { verb, place, ..Attributes::default() };
+    let mut wanted = Attributes { verb: verb.into(), place, ..Attributes::default() };
     wanted.select(asked.query.get("fieldSelector").unwrap_or_default());
     authorize(core, &user, &wanted)?;
     let place = wanted.place;
+    if let Some(review) = review::find(&place) {
+        return reviewed(core, asked, body, &user, &place, review).await;
+    }
     let target = target(core, &place)?;
     let advice: Vec<String> = target.kind.deprecated.map(str::to_owned).into_iter().collect();
     match dispatched(core, asked, body, &user, &place, target).await {
@@ -113,6 +122,31 @@ where
         Err(status) => Err(status),
         Ok(response) => Ok(warned_first(response, &advice)),
     }
+}
+
+/// A question that is answered and not kept.
+async fn reviewed<B>(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    body: B,
+    user: &User,
+    place: &Place,
+    review: &Review,
+) -> Result<Response<Body>, Status>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if *asked.method != Method::POST {
+        return Err(errors::method_not_allowed());
+    }
+    let wanted = Wanted::read(asked.headers, &asked.query, true)?;
+    let media = body_in::media(asked.headers)?;
+    let body = body_in::read(core, body).await?;
+    let options = WriteOptions::read(&asked.query, asked.agent(), "CreateOptions")?;
+    let decoded = body_in::decode(&review.decoding()?, &body, media, options.validation)?;
+    let answer = review.answer(core, user, &place.namespace, decoded.object, &options)?;
+    Ok(warned(encode::value(201, &answer, wanted), &decoded.warnings))
 }
 
 /// What a request for a kind asks for.

@@ -105,6 +105,27 @@ impl Writer<'_> {
     }
 }
 
+/// `metadata.managedFields` of a question, which is answered and not kept.
+pub(crate) fn of_question(
+    core: &Core,
+    options: &WriteOptions,
+    structure: Ref,
+    api_version: &str,
+    question: &Object,
+) -> Option<Value> {
+    let scene = Scene {
+        structure,
+        api_version,
+        manager: &options.manager,
+        subresource: "",
+        reset: Reset::Except(&[&["status"]]),
+        now: errors::seconds(core.world.clock.now()),
+        in_version: &|_, _| None,
+        from_version: &|_, _| None,
+    };
+    scene.update(None, question, Managed::default()).written()
+}
+
 /// What a write of a part that speaks a kind of its own makes of the object's owners.
 pub(crate) struct Scale<'a> {
     writer: &'a Writer<'a>,

@@ -9,6 +9,7 @@ use kprov_schema::{KINDS, Kind, Resource, openapi};
 
 use super::discovery as documents;
 use super::documents::VERSION;
+use super::review::REVIEWS;
 
 /// Every kind that is served: the built-in ones, later the defined ones too. What is derived from it is made once.
 #[derive(Default)]
@@ -28,6 +29,8 @@ impl Registry {
             registry.by_plural.entry(plural).or_default().push(Arc::new(kind.clone()));
             registry.entries.push(Entry::of(kind));
         }
+        let reviews = REVIEWS.iter().map(|review| review.kind);
+        registry.entries.extend(reviews.filter_map(|(group, version, kind)| Entry::published(group, version, kind)));
         registry
     }
 

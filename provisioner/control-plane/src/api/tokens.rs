@@ -88,8 +88,19 @@ impl Tokens {
         Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// The user of a token that is good at a time; what it is bound to must still live.
+    /// The user of a token for the API server that is good at a time; what it is bound to must still live.
     pub(crate) fn verify(&self, token: &str, now: i64, store: &Store) -> Option<User> {
+        self.verify_for(token, now, store, std::slice::from_ref(&self.issuer)).map(|(user, _)| user)
+    }
+
+    /// The same for a token that is meant for one of `audiences`; those of them that it is meant for come with it.
+    pub(crate) fn verify_for(
+        &self,
+        token: &str,
+        now: i64,
+        store: &Store,
+        audiences: &[String],
+    ) -> Option<(User, Vec<String>)> {
         let (text, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref())
@@ -97,12 +108,14 @@ impl Tokens {
             .ok()?;
         let claims = URL_SAFE_NO_PAD.decode(text.split_once('.')?.1).ok()?;
         let claims: Value = serde_json::from_slice(&claims).ok()?;
-        let audience = claims["aud"].as_array()?.iter().any(|one| one.as_str() == Some(&self.issuer));
+        let meant = claims["aud"].as_array()?;
+        let meant: Vec<String> =
+            audiences.iter().filter(|audience| meant.iter().any(|one| one == audience.as_str())).cloned().collect();
         let timely = claims["nbf"].as_i64()? <= now && now < claims["exp"].as_i64()?;
-        if !audience || !timely || claims["iss"].as_str() != Some(&self.issuer) {
+        if meant.is_empty() || !timely || claims["iss"].as_str() != Some(&self.issuer) {
             return None;
         }
-        user(&claims, store)
+        Some((user(&claims, store)?, meant))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod protection;
 mod queue;
 pub mod recorder;
 pub mod replicaset;
+pub mod role_aggregation;
 pub mod rollout;
 pub mod root_ca;
 pub mod runner;
@@ -141,6 +142,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<protection::ClaimProtection>(),
     Row::of::<protection::VolumeProtection>(),
     Row::of::<replicaset::ReplicaSets>(),
+    Row::of::<role_aggregation::RoleAggregation>(),
     Row::of::<root_ca::RootCa>(),
     Row::of::<service_account::DefaultAccounts>(),
 ];

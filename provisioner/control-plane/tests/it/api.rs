@@ -423,7 +423,7 @@ async fn a_broken_store_is_told() {
     let server = Server::start(config, world, store.clone(), pki).await.unwrap();
     let probes = ["/livez", "/readyz", "/livez/store"];
     for path in probes {
-        assert_eq!(ask(&server, "GET", path, None, Value::Null).await.status().as_u16(), 200, "{path}");
+        assert_eq!(ask(&server, "GET", path, Some(&User::admin()), Value::Null).await.status().as_u16(), 200, "{path}");
     }
     let client = server.client(User::admin());
     let mut events = client.watch(&core("configmaps"), &Selection::default(), store.head()).await.unwrap();
@@ -432,6 +432,6 @@ async fn a_broken_store_is_told() {
     assert_eq!(told.unwrap_err().code, 503);
     assert!(events.next().await.is_none());
     for path in probes {
-        assert_eq!(ask(&server, "GET", path, None, Value::Null).await.status().as_u16(), 500, "{path}");
+        assert_eq!(ask(&server, "GET", path, Some(&User::admin()), Value::Null).await.status().as_u16(), 500, "{path}");
     }
 }

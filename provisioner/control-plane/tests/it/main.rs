@@ -5,5 +5,6 @@
 mod api;
 mod faces;
 mod owners;
+mod roles;
 mod store;
 mod world;

@@ -14,6 +14,7 @@ use kprov_schema::{Kind, Object, Status};
 pub(crate) use addresses::{Addresses, Ranges};
 
 use super::core::Core;
+use super::rbac::escalation;
 use super::target::Target;
 use super::user::User;
 
@@ -60,6 +61,7 @@ struct Step {
     run: fn(&Intent<'_>, &mut Object) -> Result<(), Status>,
 }
 
+const RBAC: &str = "rbac.authorization.k8s.io";
 const CLAIMS: (&str, &str) = ("", "persistentvolumeclaims");
 const VOLUMES: (&str, &str) = ("", "persistentvolumes");
 
@@ -70,6 +72,10 @@ const STEPS: &[Step] = &[
     Step { name: "NodeRestriction", resource: Some(("", "nodes")), run: node::own_node },
     Step { name: "NodeRestriction", resource: Some(("coordination.k8s.io", "leases")), run: node::own_lease },
     Step { name: "TaintNodesByCondition", resource: Some(("", "nodes")), run: node::taint },
+    Step { name: "RBAC", resource: Some((RBAC, "roles")), run: escalation::role },
+    Step { name: "RBAC", resource: Some((RBAC, "clusterroles")), run: escalation::cluster_role },
+    Step { name: "RBAC", resource: Some((RBAC, "rolebindings")), run: escalation::role_binding },
+    Step { name: "RBAC", resource: Some((RBAC, "clusterrolebindings")), run: escalation::cluster_role_binding },
     Step { name: "Priority", resource: Some(("", "pods")), run: pod::priority },
     Step { name: "DefaultTolerationSeconds", resource: Some(("", "pods")), run: pod::tolerations },
     Step { name: "DefaultStorageClass", resource: Some(CLAIMS), run: storage::default_class },
