@@ -18,7 +18,7 @@ mod places;
 mod references;
 mod removed;
 pub(crate) mod server;
-mod similar;
+pub(crate) mod similar;
 pub(crate) mod syntax;
 
 /// An object with where it was read, if it was.

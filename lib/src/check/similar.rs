@@ -3,7 +3,7 @@
 /// The candidate nearest to a word, if one is near enough to be a slip of the hand.
 ///
 /// Equal but for case, blanks and `-`/`_` is always near. Of equally near ones the first counts.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     let within = (word.chars().count() / 3).clamp(1, 4);
     let scored = candidates.into_iter().filter(|candidate| *candidate != word).filter_map(|candidate| {

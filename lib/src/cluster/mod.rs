@@ -3,6 +3,19 @@
 use std::fmt;
 use std::future::Future;
 
+use serde::{Deserialize, Serialize};
+
+mod fields;
+mod file;
+mod types;
+
+pub use fields::json_schema;
+pub use file::example;
+pub use types::{
+    Access, Cluster, EksCluster, Endpoint, Grant, Ingress, LocalCluster, Nat, Network, NodeGroup, Rights, Taint,
+    VERSION,
+};
+
 /// A cluster's name: a DNS label, at most 40 characters, so that names of its parts fit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
@@ -41,24 +54,14 @@ impl Name {
 }
 
 /// Whether containers are real.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Runtime {
     /// Linux containers; needs root on Linux.
     #[default]
     Containers,
     /// Pods walk through their states without a process behind them; runs anywhere.
     Simulated,
-}
-
-/// What a cluster should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// Name, unique on its provider.
-    pub name: Name,
-    /// Number of nodes; 0 is a control plane alone.
-    pub nodes: u32,
-    /// Whether containers are real.
-    pub runtime: Runtime,
 }
 
 /// The steps that lead from what is there to what is wanted; empty when nothing is to do.
@@ -86,10 +89,24 @@ impl<S: fmt::Display> fmt::Display for Plan<S> {
 pub trait Report: Sync {
     /// A step has come to a new point, told in a few words.
     fn says(&self, words: &str);
+    /// A step is done.
+    fn done(&self, step: &str) {
+        let _ = step;
+    }
+}
+
+/// Hears and says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Report for Quiet {
+    fn says(&self, _: &str) {}
 }
 
 /// Brings clusters of one sort up and down.
 pub trait Provider {
+    /// What it can be asked for.
+    type Cluster;
     /// What was found out about a cluster.
     type Observed;
     /// One step; its text says what it does.
@@ -102,7 +119,7 @@ pub trait Provider {
     /// Finds out what there is of a cluster. Changes nothing.
     fn observe(&self, cluster: &Name) -> impl Future<Output = Result<Self::Observed, Self::Error>>;
     /// The steps from `have` to `want`; `None` wants nothing to be left. Pure.
-    fn plan(&self, want: Option<&Cluster>, have: &Self::Observed) -> Plan<Self::Step>;
+    fn plan(&self, want: Option<&Self::Cluster>, have: &Self::Observed) -> Plan<Self::Step>;
     /// Takes one step. Safe to run again after a crash.
     fn perform(&self, step: &Self::Step, report: &dyn Report) -> impl Future<Output = Result<(), Self::Error>>;
     /// How to reach a cluster that is up.
@@ -110,16 +127,4 @@ pub trait Provider {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_labels() {
-        for good in ["a", "dev", "my-cluster-2", &"x".repeat(40)] {
-            assert!(good.parse::<Name>().is_ok(), "{good}");
-        }
-        for bad in ["", "-a", "a-", "A", "a.b", "a/b", "../x", "ä", &"x".repeat(41)] {
-            assert!(bad.parse::<Name>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     /// Stop and start nodes of a cluster
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Print the JSON schema of the cluster file or of a kind, for editors
+    Schema(Schema),
     /// Check manifests as a server would, without one, and tell what was probably meant
     Validate(Validate),
     /// Load, list and remove the container images of a cluster
@@ -55,6 +57,9 @@ pub(crate) struct Named {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Up {
+    /// Cluster file, which says everything about the cluster; `-` reads standard input
+    #[arg(short = 'f', long, conflicts_with_all = ["name", "nodes", "simulated", "port", "node_grace"])]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) named: Named,
     /// Number of nodes; 0 is a control plane alone [default: as it is, 1 for a new cluster]
@@ -79,6 +84,9 @@ pub(crate) struct Up {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Down {
+    /// Cluster file that names the cluster; `-` reads standard input
+    #[arg(short = 'f', long, conflicts_with = "name")]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) named: Named,
     /// Print the steps and take none
@@ -127,6 +135,15 @@ pub(crate) struct Validate {
     /// How problems are printed
     #[arg(short, long, default_value = "text")]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Schema {
+    /// A kind, such as Deployment or deploy; the cluster file when left out
+    pub(crate) kind: Option<String>,
+    /// Print a cluster file to begin with, for this provider
+    #[arg(long, value_name = "PROVIDER", conflicts_with = "kind")]
+    pub(crate) example: Option<String>,
 }
 
 /// A form of output.

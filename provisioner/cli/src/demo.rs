@@ -7,7 +7,7 @@ use kprov::Bundle;
 use kprov::build::{Container, Deployment, Field, Workload};
 use kprov::client::Client;
 use kprov::client::kube::Api;
-use kprov::cluster::{Cluster, Provider, Report, Runtime};
+use kprov::cluster::{LocalCluster, Provider, Report, Runtime};
 use kprov::k8s_openapi::api::core::v1::{Node, Pod, Service};
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ fn bundle() -> Bundle {
 }
 
 /// Applies the demo, waits until it answers and returns what to tell the user.
-pub(crate) async fn deploy(local: &Local, cluster: &Cluster, report: &dyn Report) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn deploy(local: &Local, cluster: &LocalCluster, report: &dyn Report) -> anyhow::Result<Vec<String>> {
     if cluster.nodes == 0 {
         bail!("the demo needs a node: `kprov up --name {} --nodes 1 --demo`", cluster.name);
     }

@@ -1,4 +1,5 @@
-//! The kprov command as a library, so that tests can carry it in a binary of their own.
+//! The kprov command as a library: programs bring clusters of this machine [`up`] and [`down`] as it does, and tests
+//! carry it in a binary of their own.
 
 mod args;
 mod cmd;
@@ -8,6 +9,7 @@ mod kubeconfig;
 mod local;
 mod progress;
 mod rights;
+mod road;
 mod serve;
 mod whole;
 
@@ -17,6 +19,8 @@ use clap::Parser;
 
 use crate::args::{Args, Command, ImageCommand, NodeCommand};
 use crate::local::control::Power;
+
+pub use road::{down, up};
 
 /// Runs the command that the process was started with.
 ///
@@ -38,6 +42,26 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What a program that calls [`up`] does first: a cluster's server, and what keeps its pods, are this program started
+/// once more. `None` when it was started as itself.
+///
+/// ```no_run
+/// # use std::process::ExitCode;
+/// fn main() -> ExitCode {
+///     if let Some(code) = kprov_cli::child() {
+///         return code;
+///     }
+///     ExitCode::SUCCESS // the program itself
+/// }
+/// ```
+#[must_use]
+pub fn child() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next()?;
+    let is_server = first == "serve" && arguments.next().is_some_and(|second| second == "--detached");
+    (is_server || first == "runtime-shim" || first == "echo-server").then(main)
+}
+
 fn run(args: Args) -> anyhow::Result<()> {
     if let Command::Serve(options) = args.command {
         return serve::run(options);
@@ -49,6 +73,7 @@ fn run(args: Args) -> anyhow::Result<()> {
             Command::Down(options) => cmd::down::run(options).await,
             Command::Status(options) => cmd::status::run(options).await,
             Command::Kubeconfig(options) => cmd::kubeconfig::run(&options),
+            Command::Schema(options) => cmd::schema::run(&options),
             Command::Validate(options) => cmd::validate::run(&options),
             Command::Image(ImageCommand::Load(options)) => cmd::image::load(&options),
             Command::Image(ImageCommand::List(options)) => cmd::image::list(&options),

@@ -22,15 +22,6 @@ impl Progress {
         Self { bar }
     }
 
-    /// Leaves a line that stays.
-    pub(crate) fn done(&self, words: &str) {
-        self.bar.suspend(|| {
-            if std::io::stderr().is_terminal() {
-                eprintln!("✓ {words}");
-            }
-        });
-    }
-
     /// Takes the line away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
@@ -40,5 +31,14 @@ impl Progress {
 impl Report for Progress {
     fn says(&self, words: &str) {
         self.bar.set_message(words.to_owned());
+    }
+
+    /// Leaves a line that stays.
+    fn done(&self, step: &str) {
+        self.bar.suspend(|| {
+            if std::io::stderr().is_terminal() {
+                eprintln!("✓ {step}");
+            }
+        });
     }
 }

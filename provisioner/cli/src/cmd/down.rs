@@ -3,31 +3,21 @@
 use kprov::cluster::Provider;
 
 use crate::args::Down;
-use crate::home::Folder;
-use crate::local::{Local, Wishes, turn};
+use crate::cmd::cluster_file;
+use crate::local::{Local, Wishes};
 use crate::progress::Progress;
+use crate::road;
 
 pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
     let local = Local { wishes: Wishes::default() };
-    let name = &options.named.name;
-    let mut have = local.observe(name).await?;
+    let file = options.file.as_deref().map(cluster_file::read_local).transpose()?;
+    let name = file.as_ref().map_or(&options.named.name, |file| &file.name);
     if options.dry_run {
-        print!("{}", local.plan(None, &have));
+        print!("{}", local.plan(None, &local.observe(name).await?));
         return Ok(());
     }
     let progress = Progress::new();
-    let mut turn = None;
-    if have.folder {
-        turn = Some(turn::take(&Folder::of(name)?, &progress).await?);
-        // Another command may have changed the cluster before it was our turn.
-        have = local.observe(name).await?;
-    }
-    let plan = local.plan(None, &have);
-    for step in &plan.steps {
-        local.perform(step, &progress).await?;
-        progress.done(&step.to_string());
-    }
-    drop(turn);
+    let plan = road::descend(&local, name, &progress).await?;
     progress.finish();
     if plan.is_empty() {
         println!("There is no cluster {name}.");

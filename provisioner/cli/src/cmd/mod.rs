@@ -1,10 +1,12 @@
 //! One file a verb.
 
+pub(crate) mod cluster_file;
 pub(crate) mod down;
 pub(crate) mod echo;
 pub(crate) mod image;
 pub(crate) mod kubeconfig;
 pub(crate) mod node;
+pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod validate;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use anyhow::Context;
-use kprov::cluster::{Cluster, Name, Runtime};
+use kprov::cluster::{LocalCluster, Name, Runtime};
 use serde::{Deserialize, Serialize};
 
 use crate::home::Folder;
@@ -22,9 +22,8 @@ pub(crate) struct Config {
     pub(crate) node_grace: u32,
 }
 
-/// Source: `node-monitor-grace-period` of kube-controller-manager.
 fn usual_grace() -> u32 {
-    50
+    LocalCluster::GRACE_SECONDS
 }
 
 /// What is asked for by hand beside the cluster itself; what is left out is as it was.
@@ -52,7 +51,7 @@ impl Config {
     }
 
     /// Port 0 is for the caller to replace.
-    pub(crate) fn of(cluster: &Cluster, wishes: Wishes) -> Self {
+    pub(crate) fn of(cluster: &LocalCluster, wishes: Wishes) -> Self {
         Self {
             nodes: cluster.nodes,
             simulated: cluster.runtime == Runtime::Simulated,

@@ -10,7 +10,7 @@ pub(crate) mod process;
 pub(crate) mod turn;
 
 use kprov::client::Client;
-use kprov::cluster::{Cluster, Name, Plan, Provider, Report};
+use kprov::cluster::{LocalCluster, Name, Plan, Provider, Report};
 
 pub(crate) use config::{Config, Wishes};
 pub(crate) use observe::{Observed, node_is_ready, nodes};
@@ -30,6 +30,7 @@ pub(crate) fn node_names(count: u32) -> impl Iterator<Item = String> {
 }
 
 impl Provider for Local {
+    type Cluster = LocalCluster;
     type Observed = Observed;
     type Step = Step;
     type Access = Client;
@@ -39,7 +40,7 @@ impl Provider for Local {
         observe::observe(cluster).await
     }
 
-    fn plan(&self, want: Option<&Cluster>, have: &Observed) -> Plan<Step> {
+    fn plan(&self, want: Option<&LocalCluster>, have: &Observed) -> Plan<Step> {
         Plan { steps: plan::steps(want, self.wishes, have) }
     }
 

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use kprov::client::Client;
 use kprov::client::kube::runtime::{WatchStreamExt, watcher};
 use kprov::client::kube::{Api, ResourceExt};
-use kprov::cluster::{Cluster, Name, Report};
+use kprov::cluster::{LocalCluster, Name, Report};
 use kprov::k8s_openapi::api::core::v1::Node;
 use tokio::time::timeout;
 
@@ -42,7 +42,7 @@ pub(super) async fn perform(step: &Step, report: &dyn Report) -> anyhow::Result<
     }
 }
 
-fn configure(cluster: &Cluster, wishes: Wishes) -> anyhow::Result<()> {
+fn configure(cluster: &LocalCluster, wishes: Wishes) -> anyhow::Result<()> {
     let mut config = Config::of(cluster, wishes);
     if wishes.port.is_none() {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());

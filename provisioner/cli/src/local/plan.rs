@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kprov::cluster::{Cluster, Name};
+use kprov::cluster::{LocalCluster, Name};
 
 use super::{Config, Observed, Wishes, node_names};
 
@@ -10,7 +10,7 @@ use super::{Config, Observed, Wishes, node_names};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Write what the cluster should be; port `None` chooses a free one.
-    Configure { cluster: Cluster, wishes: Wishes },
+    Configure { cluster: LocalCluster, wishes: Wishes },
     /// Start the server.
     Start(Name),
     /// Wait until the server answers.
@@ -53,14 +53,14 @@ impl fmt::Display for Step {
     }
 }
 
-pub(super) fn steps(want: Option<&Cluster>, wishes: Wishes, have: &Observed) -> Vec<Step> {
+pub(super) fn steps(want: Option<&LocalCluster>, wishes: Wishes, have: &Observed) -> Vec<Step> {
     match want {
         Some(cluster) => up(cluster, wishes, have),
         None => down(have),
     }
 }
 
-fn up(cluster: &Cluster, wishes: Wishes, have: &Observed) -> Vec<Step> {
+fn up(cluster: &LocalCluster, wishes: Wishes, have: &Observed) -> Vec<Step> {
     let name = || cluster.name.clone();
     let known = have.config.as_ref().ok().and_then(Option::as_ref);
     let wishes = wishes.or(known);
@@ -115,7 +115,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use expect_test::{Expect, expect};
-    use kprov::cluster::{Plan, Runtime};
+    use kprov::cluster::Plan;
 
     use super::*;
 
@@ -144,11 +144,11 @@ mod tests {
         }
     }
 
-    fn wanted(nodes: u32) -> Cluster {
-        Cluster { name: "dev".parse().unwrap(), nodes, runtime: Runtime::Containers }
+    fn wanted(nodes: u32) -> LocalCluster {
+        LocalCluster::new("dev".parse().unwrap()).nodes(nodes)
     }
 
-    fn check(want: Option<&Cluster>, have: &Observed, expected: Expect) {
+    fn check(want: Option<&LocalCluster>, have: &Observed, expected: Expect) {
         expected.assert_eq(&Plan { steps: steps(want, Wishes::default(), have) }.to_string());
     }
 
