@@ -92,3 +92,28 @@ fn eventually(ask: impl Fn() -> std::io::Result<String>) -> String {
     }
     panic!("no answer: {last}");
 }
+
+const ON_THE_NODE: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: near}
+spec:
+  hostNetwork: true
+  dnsPolicy: ClusterFirstWithHostNet
+  containers:
+  - name: c
+    image: kprov.io/echo
+    ports: [{containerPort: 8080}]
+    readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
+";
+
+#[test]
+fn a_pod_with_the_nodes_network_answers_at_the_nodes_address() {
+    let cluster = cluster("near", 1, &[]);
+    cluster.apply(&ON_THE_NODE.replace("kprov.io/echo", kprov_node::images::BUILTIN)).unwrap();
+    cluster.k("wait --for=condition=Ready pod/near --timeout=60s").unwrap();
+    let address = cluster.k("get pod near -o jsonpath={.status.podIP}").unwrap();
+    assert_eq!(address, cluster.k("get pod near -o jsonpath={.status.hostIP}").unwrap());
+    let said = http_get(&format!("{address}:8080")).unwrap();
+    assert!(said.contains("node-1"), "{said}");
+}

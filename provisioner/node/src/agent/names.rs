@@ -19,11 +19,20 @@ pub fn host(pod: &Pod, cluster_domain: &str) -> (String, String) {
     if let Some(own) = spec.hostname_override.clone().filter(|own| !own.is_empty()) {
         return (own, String::new());
     }
+    if let Some(node) = spec.node_name.clone().filter(|_| shares_network(pod)) {
+        return (node, String::new());
+    }
     let host = spec.hostname.clone().filter(|own| !own.is_empty()).unwrap_or(name);
     let host = if host.len() > LONGEST { host[..LONGEST].trim_end_matches(['-', '.']).to_owned() } else { host };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let sub = spec.subdomain.as_deref().filter(|sub| !sub.is_empty());
     (host, sub.map_or_else(String::new, |sub| format!("{sub}.{namespace}.svc.{cluster_domain}")))
+}
+
+/// Whether a pod has the network of its node, and its name.
+#[must_use]
+pub fn shares_network(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true))
 }
 
 /// What the kernel calls the pod: the host name, or the whole one where the pod asks for it.
@@ -167,6 +176,8 @@ pub fn resolver(pod: &Pod, dns_address: IpAddr, cluster_domain: &str, node: &Res
     let mut all = match spec.dns_policy.as_deref() {
         Some("None") => Resolver::default(),
         Some("Default") => node.clone(),
+        // Who shares the node's network asks whom the node asks, unless it says otherwise.
+        Some("ClusterFirst") | None if shares_network(pod) => node.clone(),
         _ => {
             let own = [
                 format!("{namespace}.svc.{cluster_domain}"),
@@ -237,6 +248,8 @@ mod tests {
         let whole = json!({"hostname": "h1", "subdomain": "sub", "setHostnameAsFQDN": true});
         assert_eq!(kernel_hostname(&pod(json!({})), "cluster.local").as_deref(), Ok("p"));
         assert_eq!(kernel_hostname(&pod(whole), "cluster.local").as_deref(), Ok("h1.sub.ns.svc.cluster.local"));
+        let shares = json!({"hostNetwork": true, "nodeName": "n1", "hostname": "h1"});
+        assert_eq!(kernel_hostname(&pod(shares), "cluster.local").as_deref(), Ok("n1"));
         let long = json!({"hostname": "a".repeat(60), "subdomain": "sub", "setHostnameAsFQDN": true});
         assert!(kernel_hostname(&pod(long), "cluster.local").is_err());
     }
@@ -247,6 +260,8 @@ mod tests {
         let text = |spec: Value| resolver(&pod(spec), [10, 96, 0, 10].into(), "cluster.local", &node).text();
         let cluster = "search ns.svc.cluster.local svc.cluster.local cluster.local example.com";
         assert_eq!(text(json!({})), format!("{cluster}\nnameserver 10.96.0.10\noptions ndots:5\n"));
+        assert_eq!(text(json!({"hostNetwork": true})), text(json!({"dnsPolicy": "Default"})));
+        assert!(text(json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"})).starts_with(cluster));
         assert_eq!(text(json!({"dnsPolicy": "Default"})), "search example.com\nnameserver 9.9.9.9\noptions edns0\n");
         assert_eq!(
             text(json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}})),

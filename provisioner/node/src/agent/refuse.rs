@@ -20,7 +20,9 @@ pub fn unsupported(pod: &Pod) -> Vec<String> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let of_pod = POD.iter().filter(|(_, asks)| asks(spec)).map(|(field, _)| (*field).to_owned());
     let of_containers = containers(spec).flat_map(|container| {
-        let asked = CONTAINER.iter().filter(|(_, asks)| asks(container));
+        // Ports of a pod that shares the node's network are the node's.
+        let given = |field: &str| field == HOST_PORT && spec.host_network == Some(true);
+        let asked = CONTAINER.iter().filter(|(field, asks)| asks(container) && !given(field));
         asked.map(|(field, _)| format!("{field} of container {}", container.name)).collect::<Vec<_>>()
     });
     of_pod.chain(of_containers).map(|what| format!("{what} is not supported by this node")).collect()
@@ -41,7 +43,6 @@ fn selinux(options: Option<&SELinuxOptions>) -> bool {
 type Asks<T> = (&'static str, fn(&T) -> bool);
 
 const POD: &[Asks<PodSpec>] = &[
-    ("spec.hostNetwork", |spec| spec.host_network == Some(true)),
     ("spec.hostUsers: false", |spec| spec.host_users == Some(false)),
     ("spec.runtimeClassName", |spec| spec.runtime_class_name.is_some()),
     ("spec.resourceClaims", |spec| some(spec.resource_claims.as_ref())),
@@ -64,6 +65,8 @@ const POD: &[Asks<PodSpec>] = &[
     }),
 ];
 
+const HOST_PORT: &str = "hostPort";
+
 const CONTAINER: &[Asks<Container>] = &[
     ("lifecycle with tcpSocket", |one| {
         let hooks = one.lifecycle.iter().flat_map(|all| [&all.post_start, &all.pre_stop]).flatten();
@@ -76,7 +79,7 @@ const CONTAINER: &[Asks<Container>] = &[
         let limits = one.resources.as_ref().and_then(|all| all.limits.as_ref());
         limits.is_some_and(|limits| limits.contains_key("ephemeral-storage"))
     }),
-    ("hostPort", |one| one.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0))),
+    (HOST_PORT, |one| one.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0))),
     ("stdin", |one| one.stdin == Some(true)),
     ("mountPropagation", |one| {
         let mut mounts = one.volume_mounts.iter().flatten();

@@ -232,6 +232,10 @@ impl PodNetwork for LinuxNetwork {
         Box::pin(async move { Ok(attached) })
     }
 
+    fn host(&self) -> Attachment {
+        Attachment { netns: Some(self.namespace()), address: self.node_address() }
+    }
+
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>> {
         let network = self.clone();
         // A socket belongs to the namespace that it was made in.

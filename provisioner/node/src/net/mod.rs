@@ -79,6 +79,8 @@ pub trait PodNetwork: Send + Sync + 'static {
     fn detach<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<(), NetError>>;
     /// Pods that are attached.
     fn attached(&self) -> BoxFuture<'_, Result<Vec<(Uid, Attachment)>, NetError>>;
+    /// The node's own namespace and address, for pods that share its network.
+    fn host(&self) -> Attachment;
     /// Connects to an address as the node itself does; `None` where there is no network, and everything is taken to answer.
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>>;
     /// Address of the node itself.

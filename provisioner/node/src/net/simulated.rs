@@ -71,6 +71,10 @@ impl PodNetwork for SimulatedNetwork {
         })
     }
 
+    fn host(&self) -> Attachment {
+        Attachment { netns: None, address: self.node }
+    }
+
     fn connect(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>> {
         Box::pin(std::future::ready(Ok(None)))
     }

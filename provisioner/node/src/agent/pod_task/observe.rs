@@ -11,8 +11,7 @@ impl PodTask {
             self.context.runtime.inventory_of(&self.uid).await.map_err(|error| chain(&error))?;
         let sandbox = sandboxes.into_iter().next();
         if sandbox.is_some() && self.attachment.is_none() {
-            let attachment = self.context.network.attach(&self.uid).await.map_err(|error| chain(&error))?;
-            self.attachment = Some(attachment);
+            self.attachment = Some(self.attach().await?);
         }
         let address = self.attachment.as_ref().map(|attachment| attachment.address);
         let mut seen = Vec::with_capacity(containers.len());

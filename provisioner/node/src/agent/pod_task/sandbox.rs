@@ -1,5 +1,7 @@
 //! What the containers of a pod share: made, and taken away.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Attachment, Failure, PodEvent, PodTask, RETRY, Reason, blocking, chain, later, names, resources};
@@ -29,14 +31,28 @@ impl PodTask {
         }
     }
 
+    /// Where the pod is attached: to its own namespace, or to the node's.
+    pub(super) async fn attach(&self) -> Result<Attachment, String> {
+        let network = &self.context.network;
+        if names::shares_network(&self.pod) {
+            return Ok(network.host());
+        }
+        network.attach(&self.uid).await.map_err(|error| chain(&error))
+    }
+
     pub(super) async fn make_sandbox(&mut self) -> Result<(), String> {
         let hostname = names::kernel_hostname(&self.pod, &self.context.config.cluster_domain)?;
-        let attachment = self.context.network.attach(&self.uid).await.map_err(|error| chain(&error))?;
+        let attachment = self.attach().await?;
         self.attachment = Some(attachment.clone());
         self.write_files(&hostname, &attachment).await?;
         let spec = self.pod.spec.clone().unwrap_or_default();
         let context = spec.security_context.unwrap_or_default();
         let sysctls = context.sysctls.into_iter().flatten().map(|one| (one.name, one.value));
+        let sysctls: BTreeMap<String, String> = sysctls.collect();
+        let of_network = sysctls.keys().find(|name| name.replace('/', ".").starts_with("net."));
+        if let Some(name) = of_network.filter(|_| names::shares_network(&self.pod)) {
+            return Err(format!("sysctl {name:?} is not allowed with the node's network"));
+        }
         let sandbox = SandboxSpec {
             pod: self.uid.clone(),
             name: self.object.key().to_string(),
@@ -45,7 +61,7 @@ impl PodTask {
             host_pid: spec.host_pid == Some(true),
             host_ipc: spec.host_ipc == Some(true),
             share_pid: spec.share_process_namespace == Some(true),
-            sysctls: sysctls.collect(),
+            sysctls,
             cgroup: resources::cgroup(&self.pod),
             log_dir: self.folder().map(|folder| folder.logs().to_owned()).unwrap_or_default(),
         };

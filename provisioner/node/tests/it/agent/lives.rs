@@ -16,6 +16,7 @@ use kprov_control_plane::world::Clock;
 use kprov_control_plane::world::memory::MemoryWorld;
 use kprov_node::agent::machine::Capacity;
 use kprov_node::agent::{self, Agent, AgentConfig};
+use kprov_node::net::PodNetwork;
 use kprov_node::net::simulated::SimulatedNetwork;
 use kprov_node::runtime::Runtime;
 use kprov_node::runtime::simulated::Simulated;
@@ -267,6 +268,26 @@ async fn a_pod_that_waits_for_an_image_starts_when_it_is_loaded() {
 fn container_waits(pod: &Object) -> String {
     let reason = container(pod)["state"]["waiting"]["reason"].as_str().unwrap_or_default().to_owned();
     if reason.contains("Image") { reason } else { String::new() }
+}
+
+#[tokio::test]
+async fn a_pod_may_have_the_address_of_its_node() {
+    let cluster = Cluster::start(None).await;
+    let ports = json!({"ports": [{"containerPort": 80}]});
+    let mut spec = containers(ports);
+    spec["hostNetwork"] = json!(true);
+    cluster.pod("p", "run", spec).await;
+    let pod = cluster.until::<Pod>("ns", "p", is_ready).await;
+    assert_eq!(
+        (pod.text(&["status", "podIP"]), pod.text(&["status", "hostIP"])),
+        (Some("172.30.0.2"), Some("172.30.0.2"))
+    );
+    assert!(cluster.network.attached().await.unwrap().is_empty(), "it takes no address of the pods'");
+    cluster.pod("q", "run", containers(json!({"ports": [{"containerPort": 80, "hostPort": 80}]}))).await;
+    let refused = |pod: &Object| {
+        container(pod)["state"]["waiting"]["message"].as_str().is_some_and(|text| text.contains("hostPort"))
+    };
+    cluster.until::<Pod>("ns", "q", refused).await;
 }
 
 fn exec(words: &str) -> Value {
