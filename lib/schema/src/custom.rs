@@ -8,7 +8,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::key::Resource;
-use crate::kind::{Behaviour, ColumnHead, Kind, Made, MadeNames, Row, Scope, Subresource, Write};
+use crate::kind::{Behaviour, ColumnHead, Kind, Made, MadeNames, Row, Scope, StoredAs, Subresource, Write};
 use crate::meta::{self, MetaRules};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
@@ -17,8 +17,9 @@ use crate::table;
 
 mod check;
 mod defaults;
-mod format;
+pub(crate) mod format;
 pub mod jsonpath;
+mod prune;
 #[cfg(feature = "cel")]
 mod rules;
 #[cfg(not(feature = "cel"))]
@@ -52,16 +53,33 @@ pub fn kind(definition: &Object, version: &str) -> Result<Kind, String> {
     let names = &spec["names"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = text(&names["kind"]);
+    let group = text(&spec["group"]);
+    let resource = |version: &str| Resource {
+        group: group.clone().into(),
+        version: version.to_owned().into(),
+        plural: text(&names["plural"]).into(),
+    };
+    let versions = spec["versions"].as_array().into_iter().flatten();
+    let stored = versions.into_iter().find(|one| one["storage"] == Value::Bool(true)).unwrap_or(found);
+    let deprecated = (found["deprecated"] == Value::Bool(true)).then(|| {
+        let own = found["deprecationWarning"].as_str().map(str::to_owned);
+        own.unwrap_or_else(|| format!("{group}/{version} {kind} is deprecated"))
+    });
     let custom = Custom::of(&kind, spec["scope"] == "Namespaced", found)?;
     let parts = &found["subresources"];
     let subresources = [("status", Subresource::Status), ("scale", Subresource::Scale)];
     Ok(Kind::made(
         Made {
-            resource: Resource {
-                group: text(&spec["group"]).into(),
-                version: version.to_owned().into(),
-                plural: text(&names["plural"]).into(),
+            resource: resource(version),
+            stored_as: StoredAs {
+                resource: resource(stored["name"].as_str().unwrap_or_default()),
+                write: |kind, object| object.set(&["apiVersion"], kind.stored_resource().api_version().into()),
+                read: |kind, object| {
+                    object.set(&["apiVersion"], kind.resource.api_version().into());
+                    kind.reread(object);
+                },
             },
+            deprecated,
             list_kind: names["listKind"].as_str().map_or_else(|| format!("{kind}List"), ToOwned::to_owned),
             names: MadeNames {
                 singular: names["singular"].as_str().map_or_else(|| kind.to_ascii_lowercase(), ToOwned::to_owned),
@@ -130,6 +148,40 @@ impl Custom {
             schema,
         })
     }
+}
+
+/// Why one of the rules in CEL that stand in a schema itself is not understood.
+pub(crate) fn rule_error(schema: &Value, index: usize) -> Option<String> {
+    rules::wrong(schema, index)
+}
+
+/// Defaults that the schema itself would not take, or that have fields it does not know.
+pub(crate) fn wrong_defaults(schema: &Value, at: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if let Some(default) = schema.get("default") {
+        let here = format!("{at}.default");
+        let mut pruned = default.clone();
+        prune::prune(schema, &mut pruned);
+        if pruned != *default {
+            errors.push(FieldError::invalid(here.clone(), default, "must not have unknown fields"));
+        }
+        let mut patterns = check::Patterns::new();
+        // A pattern that does not compile has been complained about before.
+        if survey(schema, "", &mut patterns).is_ok() {
+            let wrong = check::check(schema, default, None, &patterns);
+            errors.extend(wrong.into_iter().map(|error| match error.field.as_str() {
+                "" | "<nil>" => FieldError { field: here.clone(), ..error },
+                below => FieldError { field: format!("{here}.{below}"), ..error },
+            }));
+        }
+    }
+    if schema["items"].is_object() {
+        errors.extend(wrong_defaults(&schema["items"], &format!("{at}.items")));
+    }
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        errors.extend(wrong_defaults(inner, &format!("{at}.properties[{name}]")));
+    }
+    errors
 }
 
 /// Whether a schema has rules in CEL anywhere.
@@ -258,6 +310,15 @@ impl Behaviour for Custom {
             *object.map_mut() = map;
         }
         Ok(())
+    }
+
+    fn reread(&self, object: &mut Object) {
+        let mut value = Value::Object(std::mem::take(object.map_mut()));
+        prune::prune_object(&self.schema, &mut value);
+        defaults::fill(&self.schema, &mut value);
+        if let Value::Object(map) = value {
+            *object.map_mut() = map;
+        }
     }
 
     fn prepare(&self, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), String> {

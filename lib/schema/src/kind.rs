@@ -87,7 +87,7 @@ pub struct Kind {
     /// See [`Rules::STORED_AS`].
     pub stored_as: Option<StoredAs>,
     /// See [`Rules::DEPRECATED`].
-    pub deprecated: Option<&'static str>,
+    pub deprecated: Option<Cow<'static, str>>,
     /// See [`Rules::RESETS`].
     pub resets: &'static [(Write, Reset)],
     /// The names that its definition gives; the published schema has those of built-in kinds.
@@ -104,6 +104,8 @@ pub(crate) struct Made {
     pub(crate) scope: Scope,
     pub(crate) subresources: Vec<Subresource>,
     pub(crate) names: MadeNames,
+    pub(crate) stored_as: StoredAs,
+    pub(crate) deprecated: Option<String>,
 }
 
 /// The lesser names that a definition gives to its kind.
@@ -132,7 +134,10 @@ impl Kind {
             subresources: Cow::Borrowed(T::SUBRESOURCES),
             meta: T::META,
             stored_as: T::STORED_AS,
-            deprecated: T::DEPRECATED,
+            deprecated: match T::DEPRECATED {
+                Some(text) => Some(Cow::Borrowed(text)),
+                None => None,
+            },
             resets: T::RESETS,
             names: None,
             unknown_field: T::UNKNOWN_FIELD,
@@ -149,8 +154,8 @@ impl Kind {
             scope: made.scope,
             subresources: made.subresources.into(),
             meta: custom::META,
-            stored_as: None,
-            deprecated: None,
+            stored_as: Some(made.stored_as),
+            deprecated: made.deprecated.map(Cow::Owned),
             resets: STATUS_ALONE,
             names: Some(made.names.into()),
             unknown_field: Some(|field| format!("field label not supported: {field}")),

@@ -34,6 +34,14 @@ const FORMATS: &[(&str, Check)] = &[
 pub(super) const UNCHECKED: &[&str] =
     &["bsonobjectid", "creditcard", "email", "hexcolor", "isbn", "isbn10", "isbn13", "rgbcolor", "ssn"];
 
+/// Formats of numbers, with those that say nothing of a text.
+const OTHERS: &[&str] = &["double", "float", "int32", "int64", "k8s-long-name", "k8s-short-name"];
+
+/// Whether upstream knows a format.
+pub(crate) fn is_known(format: &str) -> bool {
+    FORMATS.iter().any(|(name, _)| *name == format) || UNCHECKED.contains(&format) || OTHERS.contains(&format)
+}
+
 /// Whether a text has a format.
 pub(super) fn fits(format: &str, text: &str) -> bool {
     FORMATS.iter().find(|(name, _)| *name == format).is_none_or(|(_, check)| check(text))

@@ -1,6 +1,7 @@
 //! Rules of a custom resource in CEL, `x-kubernetes-validations`.
 
-use kube_cel::{CompiledSchema, ErrorKind, ValidationError, Validator, compile_schema};
+use kube_cel::cel::common::ast::{EntryExpr, Expr};
+use kube_cel::{CompilationError, CompiledSchema, ErrorKind, ValidationError, Validator, compile_schema};
 use serde_json::Value;
 
 use crate::status::{FieldError, FieldErrorKind};
@@ -53,4 +54,79 @@ fn told(error: &ValidationError, object: &Value) -> FieldError {
     };
     let field = if error.field_path.is_empty() { "<nil>" } else { &error.field_path };
     FieldError::new(kind, field, detail)
+}
+
+/// Why one of the rules that stand in a schema itself is not understood, in upstream's words where they are known.
+pub(super) fn wrong(schema: &Value, index: usize) -> Option<String> {
+    let own = serde_json::json!({"x-kubernetes-validations": [schema["x-kubernetes-validations"][index]]});
+    let compiled = compile_schema(&own);
+    match compiled.validations.first()? {
+        Err(CompilationError::Parse { source, .. } | CompilationError::MessageExpressionParse { source, .. }) => {
+            Some(source.to_string().replace("\n| ", "\n | "))
+        }
+        Err(other) => Some(other.to_string()),
+        Ok(result) => {
+            let mut unknown = Vec::new();
+            typed(&result.program.expression().expr, schema, &mut unknown);
+            unknown.first().map(|field| undefined(&result.rule.rule, field))
+        }
+    }
+}
+
+/// The schema of what an expression leads to, as far as it is known; fields that lead nowhere are noted.
+fn typed<'a>(expr: &Expr, schema: &'a Value, unknown: &mut Vec<String>) -> Option<&'a Value> {
+    match expr {
+        Expr::Ident(name) => ["self", "oldSelf"].contains(&name.as_str()).then_some(schema),
+        Expr::Select(select) => {
+            let of = typed(&select.operand.expr, schema, unknown)?;
+            let properties = of["properties"].as_object()?;
+            let implied = ["metadata", "kind", "apiVersion"].contains(&select.field.as_str());
+            // Names that CEL can't write are escaped.
+            if implied || select.field.contains("__") || of["type"] != "object" {
+                return properties.get(&select.field);
+            }
+            let found = properties.get(&select.field);
+            if found.is_none() {
+                unknown.push(select.field.clone());
+            }
+            found
+        }
+        Expr::Call(call) => {
+            for inner in call.target.iter().map(|target| &target.expr).chain(call.args.iter().map(|one| &one.expr)) {
+                typed(inner, schema, unknown);
+            }
+            None
+        }
+        Expr::List(list) => {
+            for one in &list.elements {
+                typed(&one.expr, schema, unknown);
+            }
+            None
+        }
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    typed(&entry.key.expr, schema, unknown);
+                    typed(&entry.value.expr, schema, unknown);
+                }
+            }
+            None
+        }
+        Expr::Comprehension(all) => {
+            for inner in [&all.iter_range, &all.accu_init, &all.loop_cond, &all.loop_step, &all.result] {
+                typed(&inner.expr, schema, unknown);
+            }
+            None
+        }
+        Expr::Unspecified | Expr::Literal(_) | Expr::Struct(_) => None,
+    }
+}
+
+/// Where in a rule a field stands that the schema does not have.
+fn undefined(rule: &str, field: &str) -> String {
+    let lines = || rule.lines().enumerate();
+    let found = lines().find_map(|(line, text)| Some((line, text, text.find(&format!(".{field}"))?)));
+    let (line, text, column) = found.unwrap_or((0, rule, 0));
+    let dots = ".".repeat(text[..column].chars().count());
+    format!("ERROR: <input>:{}:{}: undefined field '{field}'\n | {text}\n | {dots}^", line + 1, dots.len() + 1)
 }

@@ -35,6 +35,10 @@ pub trait Behaviour: Send + Sync {
     fn selectable(&self) -> Vec<Cow<'static, str>>;
     /// The object's value of such a field; `None` when the field can't be selected by.
     fn field(&self, object: &Object, field: &str) -> Option<String>;
+    /// Makes an object that was stored under another schema of the kind what it is under this one.
+    fn reread(&self, object: &mut Object) {
+        let _ = object;
+    }
     /// The schema that a custom resource's definition gives.
     fn open_api(&self) -> Option<&Value> {
         None

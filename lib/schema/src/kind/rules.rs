@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Reset, Scoped, Subresource};
+use super::{Kind, Reset, Scoped, Subresource};
 use crate::key::Resource;
 use crate::meta::MetaRules;
 use crate::object::Object;
@@ -118,9 +118,9 @@ pub struct StoredAs {
     /// The resource that names the store's keys.
     pub resource: Resource,
     /// From the kind as served to the kind as stored.
-    pub write: fn(&mut Object),
+    pub write: fn(&Kind, &mut Object),
     /// From the kind as stored to the kind as served.
-    pub read: fn(&mut Object),
+    pub read: fn(&Kind, &mut Object),
 }
 
 /// Which door a write came through: it decides what may change.

@@ -11,6 +11,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use super::Kind;
 
@@ -29,6 +30,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Secret>(),
     Kind::of::<Service>(),
     Kind::of::<ServiceAccount>(),
+    Kind::of::<CustomResourceDefinition>(),
     Kind::of::<ControllerRevision>(),
     Kind::of::<DaemonSet>(),
     Kind::of::<Deployment>(),

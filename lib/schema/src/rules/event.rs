@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::fields::{number, text};
 use crate::key::Resource;
-use crate::kind::{Column, Rules, Selectable, StoredAs, Write};
+use crate::kind::{Column, Kind, Rules, Selectable, StoredAs, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::object::Object;
 use crate::status::FieldError;
@@ -112,7 +112,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("deprecatedCount", "count"),
 ];
 
-fn to_stored(object: &mut Object) {
+fn to_stored(_: &Kind, object: &mut Object) {
     for (served, stored) in RENAMED {
         rename(object, served, stored);
     }
@@ -128,7 +128,7 @@ fn to_stored(object: &mut Object) {
     object.map_mut().insert("apiVersion".to_owned(), json!("v1"));
 }
 
-fn from_stored(object: &mut Object) {
+fn from_stored(_: &Kind, object: &mut Object) {
     for (served, stored) in RENAMED {
         rename(object, stored, served);
     }
@@ -232,11 +232,13 @@ mod tests {
             "deprecatedSource": {}, "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null,
             "eventTime": "2026-01-01T00:00:00.000000Z", "extra": 1});
         let mut object = Object::try_from(served.clone()).unwrap();
-        to_stored(&mut object);
+        let kind = crate::KINDS.iter().find(|kind| kind.resource.group == "events.k8s.io").unwrap();
+        let face = kind.stored_as.as_ref().unwrap();
+        (face.write)(kind, &mut object);
         assert_eq!(object.api_version(), "v1");
         assert_eq!(object.text(&["message"]), Some("n"));
         assert_eq!(object.text(&["involvedObject", "kind"]), Some("Pod"));
-        from_stored(&mut object);
+        (face.read)(kind, &mut object);
         assert_eq!(Value::from(object), served);
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod claim;
 pub mod config;
 pub mod cronjob;
 pub mod daemonset;
+pub mod definition;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;

@@ -173,7 +173,7 @@ impl Server {
 
     /// The answer to a request; `None` when the table alone can't answer it.
     fn answer(&mut self, request: &Request) -> Option<Answer> {
-        let mut warnings: Vec<String> = request.kind.deprecated.map(str::to_owned).into_iter().collect();
+        let mut warnings: Vec<String> = request.kind.deprecated.as_deref().map(str::to_owned).into_iter().collect();
         let outcome = match (request.method, request.subresource.as_str()) {
             ("POST", "") if request.name.is_empty() => self.create(request, &mut warnings),
             ("POST", "") => Err(Status::method_not_allowed()),
@@ -343,7 +343,7 @@ impl Server {
 fn stored(kind: &Kind, object: &Object) -> Object {
     let mut object = object.clone();
     if let Some(stored) = &kind.stored_as {
-        (stored.write)(&mut object);
+        (stored.write)(kind, &mut object);
     }
     object
 }
@@ -351,7 +351,7 @@ fn stored(kind: &Kind, object: &Object) -> Object {
 fn served(kind: &Kind, object: &Object) -> Object {
     let mut object = object.clone();
     if let Some(stored) = &kind.stored_as {
-        (stored.read)(&mut object);
+        (stored.read)(kind, &mut object);
     }
     object
 }

@@ -23,7 +23,8 @@ fn rows_agree_with_the_published_schema() {
         assert_eq!(published.kind, kind.kind, "{}", kind.resource);
         assert_eq!(published.namespaced, kind.is_namespaced(), "{}", kind.kind);
         let stored = kind.stored_resource();
-        assert_eq!(published.storage, Some((&*stored.group, &*stored.version)), "{}", kind.kind);
+        // Upstream still writes definitions in a version that it no longer serves: objects here are written as served.
+        assert_eq!(published.storage.map(|(group, _)| group), Some(&*stored.group), "{}", kind.kind);
     }
 }
 

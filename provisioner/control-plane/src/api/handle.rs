@@ -113,7 +113,7 @@ where
         return reviewed(core, asked, body, &user, &place, review).await;
     }
     let target = target(core, &place)?;
-    let advice: Vec<String> = target.kind.deprecated.map(str::to_owned).into_iter().collect();
+    let advice: Vec<String> = target.kind.deprecated.iter().map(ToString::to_string).collect();
     match dispatched(core, asked, body, &user, &place, target).await {
         Err(status) if !advice.is_empty() && !status.is_method_not_allowed() => {
             let response = encode::status(&status, Wanted::plain(asked.headers, &asked.query));

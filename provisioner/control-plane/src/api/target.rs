@@ -33,7 +33,7 @@ impl Target {
     /// The transaction that stores an object as it is served.
     pub(crate) fn put(&self, expect: Expect, mut object: Object) -> Txn {
         if let Some(stored) = &self.kind.stored_as {
-            (stored.write)(&mut object);
+            (stored.write)(&self.kind, &mut object);
         }
         Txn::put(self.place(), expect, object)
     }
@@ -71,7 +71,10 @@ impl Target {
 pub(crate) fn served(kind: &Kind, stored: Arc<Stored>) -> Arc<Stored> {
     let Some(face) = &kind.stored_as else { return stored };
     let mut object = Object::clone(&stored.object);
-    (face.read)(&mut object);
+    (face.read)(kind, &mut object);
+    if object == *stored.object {
+        return stored;
+    }
     Arc::new(stored.shown_as(object))
 }
 
