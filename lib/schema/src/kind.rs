@@ -198,6 +198,12 @@ impl Kind {
         own.map_or_else(|| Reset::usual(&self.subresources, write), |(_, reset)| *reset)
     }
 
+    /// Whether a CustomResourceDefinition made it.
+    #[must_use]
+    pub fn is_custom(&self) -> bool {
+        self.names.is_some()
+    }
+
     /// Whether objects live in namespaces.
     #[must_use]
     pub fn is_namespaced(&self) -> bool {

@@ -132,6 +132,23 @@ impl Player {
         Got { code, body, warnings }
     }
 
+    /// Completes when the kind of a definition that was just made is served.
+    async fn established(&self, asked: &(String, String, Option<String>, Option<String>, Value), got: &Got) {
+        if asked.0 != "POST" || !asked.1.ends_with("/customresourcedefinitions") || got.code != 201 {
+            return;
+        }
+        let name = asked.4["metadata"]["name"].as_str().unwrap_or_default();
+        let ask = ("GET".to_owned(), format!("{}/{name}", asked.1), None, None, Value::Null);
+        loop {
+            let body: Value = serde_json::from_slice(&self.send(&ask).await.body).unwrap();
+            let conditions = body["status"]["conditions"].as_array().into_iter().flatten();
+            if conditions.into_iter().any(|one| one["type"] == "Established" && one["status"] == "True") {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn namespace(&self, name: &str) {
         let json = || Some("application/json".to_owned());
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -170,6 +187,7 @@ impl Player {
                 other => format!("{}{other}", asked.1),
             };
             let got = self.send(&asked).await;
+            self.established(&asked, &got).await;
             if step.keep != Value::Null && step.keep != Value::Bool(false) {
                 keep(&got.body, &mut names);
             }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::fields::{fill, items};
 use crate::custom::format;
-use crate::kind::{Column, Rules, Subresource, Write};
+use crate::kind::{Column, Reset, Rules, STATUS_ALONE, Subresource, Write};
 use crate::meta::MetaRules;
 use crate::status::FieldError;
 use crate::table;
@@ -22,6 +22,7 @@ mod spec;
 impl Rules for CustomResourceDefinition {
     const META: MetaRules = MetaRules { unconditional: false, ..MetaRules::COMMON };
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status];
+    const RESETS: &'static [(Write, Reset)] = STATUS_ALONE;
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
         Column {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arc_swap::ArcSwap;
 use kprov_schema::{Kind, Resource, Status};
 use tokio::sync::watch;
 
@@ -89,7 +90,8 @@ pub(crate) struct Core {
     pub(crate) tokens: Tokens,
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) roles: Roles,
-    registry: RwLock<Arc<Registry>>,
+    registry: ArcSwap<Registry>,
+    registry_moved: watch::Sender<u64>,
     nodes: RwLock<HashMap<String, Arc<dyn NodeApi>>>,
     stop: watch::Sender<bool>,
     ready: AtomicBool,
@@ -117,7 +119,8 @@ impl Core {
             tokens,
             addresses: Arc::new(addresses),
             roles: Roles::default(),
-            registry: RwLock::new(Arc::new(Registry::built_in())),
+            registry: ArcSwap::from_pointee(Registry::built_in()),
+            registry_moved: watch::Sender::new(0),
             nodes: RwLock::default(),
             stop: watch::Sender::new(false),
             ready: AtomicBool::new(false),
@@ -132,7 +135,18 @@ impl Core {
 
     /// The kinds that are served right now.
     pub(crate) fn registry(&self) -> Arc<Registry> {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.registry.load_full()
+    }
+
+    /// Serves other kinds from now on.
+    pub(crate) fn serve(&self, registry: Registry) {
+        self.registry.store(Arc::new(registry));
+        self.registry_moved.send_modify(|count| *count += 1);
+    }
+
+    /// Tells when other kinds are served.
+    pub(crate) fn registry_moved(&self) -> watch::Receiver<u64> {
+        self.registry_moved.subscribe()
     }
 
     /// The kind of a resource that is served.

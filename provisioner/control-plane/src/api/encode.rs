@@ -148,7 +148,7 @@ impl View<'_> {
         if self.is_plain() {
             return bytes(200, plain_list(self.kind, listing), self.wanted);
         }
-        let meta = list_meta(listing.revision, listing.next.as_deref(), listing.remaining);
+        let meta = list_meta(self.kind, listing.revision, listing.next.as_deref(), listing.remaining);
         self.objects(listing.items.iter().map(|stored| &stored.object), meta)
     }
 
@@ -157,7 +157,7 @@ impl View<'_> {
         let shown = match self.wanted.shape {
             Shape::Whole => Ok(json!({
                 "kind": self.kind.list_kind, "apiVersion": self.kind.resource.api_version(), "metadata": meta,
-                "items": items.map(|object| untyped(object)).collect::<Vec<_>>(),
+                "items": items.map(|object| self.item(object)).collect::<Vec<_>>(),
             })),
             Shape::Partial => {
                 let items: Vec<Value> = items.map(|object| partial(object)).collect();
@@ -176,6 +176,13 @@ impl View<'_> {
             Ok(shown) => value(200, &shown, self.wanted),
             Err(error) => status(&error, self.wanted),
         }
+    }
+
+    /// An item of a list: the list says what it is, but for custom resources.
+    fn item(&self, object: &Object) -> Value {
+        let typed = self.kind.is_custom();
+        let fields = object.map().iter().filter(|(key, _)| typed || !["kind", "apiVersion"].contains(&key.as_str()));
+        Value::Object(fields.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     /// An object in the shape wanted.
@@ -231,10 +238,11 @@ pub(crate) fn partial(object: &Object) -> Value {
 }
 
 /// `metadata` of a list.
-pub(crate) fn list_meta(revision: Revision, next: Option<&str>, remaining: Option<usize>) -> Value {
+pub(crate) fn list_meta(kind: &Kind, revision: Revision, next: Option<&str>, remaining: Option<usize>) -> Value {
     let mut meta = Map::new();
     meta.insert("resourceVersion".to_owned(), revision.to_string().into());
-    if let Some(next) = next {
+    // Lists of custom resources say that nothing follows, others say nothing.
+    if let Some(next) = next.or(kind.is_custom().then_some("")) {
         meta.insert("continue".to_owned(), next.into());
     }
     if let Some(remaining) = remaining {
@@ -243,16 +251,10 @@ pub(crate) fn list_meta(revision: Revision, next: Option<&str>, remaining: Optio
     Value::Object(meta)
 }
 
-/// An item of a list: the list says what it is.
-fn untyped(object: &Object) -> Value {
-    let fields = object.map().iter().filter(|(key, _)| !["kind", "apiVersion"].contains(&key.as_str()));
-    Value::Object(fields.map(|(key, value)| (key.clone(), value.clone())).collect())
-}
-
 /// A list made of the bytes that its items are kept as.
 fn plain_list(kind: &Kind, listing: &Listing) -> Bytes {
     let version = kind.resource.api_version();
-    let meta = list_meta(listing.revision, listing.next.as_deref(), listing.remaining);
+    let meta = list_meta(kind, listing.revision, listing.next.as_deref(), listing.remaining);
     let head =
         format!("{{\"kind\":\"{}\",\"apiVersion\":\"{version}\",\"metadata\":{meta},\"items\":[", kind.list_kind);
     let marks = (format!("\"apiVersion\":\"{version}\""), format!("\"kind\":\"{}\"", kind.kind));
@@ -264,7 +266,11 @@ fn plain_list(kind: &Kind, listing: &Listing) -> Bytes {
         if index > 0 {
             body.push(b',');
         }
-        push_untyped(&mut body, item, &marks.0, &marks.1);
+        if kind.is_custom() {
+            body.extend_from_slice(item);
+        } else {
+            push_untyped(&mut body, item, &marks.0, &marks.1);
+        }
     }
     body.extend_from_slice(b"]}");
     body.into()

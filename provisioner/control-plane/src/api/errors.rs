@@ -88,6 +88,15 @@ pub(crate) fn terminating(resource: &Resource, name: &str, namespace: &str) -> S
     Status::forbidden(resource, name, message).with_cause("NamespaceTerminating", &cause, "metadata.namespace")
 }
 
+/// The kind is being deleted: nothing new is created.
+pub(crate) fn ending(resource: &Resource) -> Status {
+    let mut status = Status::method_not_allowed();
+    status.message = "create not allowed while custom resource definition is terminating".to_owned();
+    status.detail("group", resource.group.as_ref().into());
+    status.detail("kind", resource.plural.as_ref().into());
+    status
+}
+
 /// No representation that the client accepts.
 pub(crate) fn not_acceptable() -> Status {
     Status::not_acceptable(REPRESENTATIONS)

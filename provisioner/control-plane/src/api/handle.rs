@@ -371,9 +371,13 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let media = body_in::media_type(asked.headers);
-    let Some((_, how)) = PATCHES.iter().find(|(name, _)| *name == media) else {
+    // Lists of custom resources have no merge keys of the strategic sort.
+    let custom = target.kind.is_custom();
+    let fits = |how: &Option<PatchKind>| !custom || *how != Some(PatchKind::Strategic);
+    let Some((_, how)) = PATCHES.iter().find(|(name, how)| *name == media && fits(how)) else {
         get(core, target, None).await?;
-        return Err(errors::unsupported_patch());
+        let names: Vec<&str> = PATCHES.iter().filter(|(_, how)| fits(how)).map(|(name, _)| *name).collect();
+        return Err(if custom { errors::unknown_format(&names) } else { errors::unsupported_patch() });
     };
     let view = view(core, asked, &target.kind)?;
     let body = body_in::read(core, body).await?;
@@ -434,7 +438,7 @@ where
     let options = ListOptions::read(&asked.query, false)?;
     let deletion = deletion(core, asked, body).await?;
     let done = delete_collection(core, user, target, &options, &deletion).await?;
-    let meta = encode::list_meta(done.revision, None, None);
+    let meta = encode::list_meta(&target.kind, done.revision, None, None);
     Ok(view.objects(done.items.iter(), meta))
 }
 

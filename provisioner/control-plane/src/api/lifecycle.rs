@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kprov_schema::{Kind, Object};
 use serde_json::{Value, json};
 
+use super::definitions;
 use super::errors;
 use super::write;
 use crate::client::{DeleteOptions, Propagation};
@@ -17,7 +18,7 @@ pub(crate) struct Lifecycle {
     /// What keeps an object beside `metadata.finalizers`.
     pub(crate) held: fn(&Object) -> bool,
     /// What changes when deletion begins, beside its time; else the generation rises and the grace is 0.
-    pub(crate) mark: Option<fn(&mut Object)>,
+    pub(crate) mark: Option<fn(&mut Object, Timestamp)>,
     /// Whether the answer to a deletion is the object.
     pub(crate) returns_object: bool,
     /// Whether dependents are left alone unless the client or the object says otherwise.
@@ -44,6 +45,12 @@ const LIFECYCLES: &[Lifecycle] = &[
     Lifecycle { resource: ("", "resourcequotas"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("", "services"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("", "serviceaccounts"), returns_object: true, ..PLAIN },
+    Lifecycle {
+        resource: ("apiextensions.k8s.io", "customresourcedefinitions"),
+        held: |definition| !definition.is_deleting(),
+        mark: Some(definitions::end),
+        ..PLAIN
+    },
     Lifecycle { resource: ("batch", "jobs"), orphans: true, ..PLAIN },
     Lifecycle { resource: ("storage.k8s.io", "csidrivers"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("storage.k8s.io", "csinodes"), returns_object: true, ..PLAIN },
@@ -70,7 +77,7 @@ fn namespace_held(namespace: &Object) -> bool {
     !write::is_empty_list(namespace, &["spec", "finalizers"])
 }
 
-fn terminate(namespace: &mut Object) {
+fn terminate(namespace: &mut Object, _: Timestamp) {
     namespace.set(&["status", "phase"], "Terminating".into());
 }
 
@@ -178,7 +185,7 @@ fn mark(object: &mut Object, lifecycle: &Lifecycle, now: Timestamp) {
     }
     object.set(&["metadata", "deletionTimestamp"], errors::seconds(now));
     match lifecycle.mark {
-        Some(mark) => mark(object),
+        Some(mark) => mark(object, now),
         None => {
             raise_generation(object);
             set_grace(object, 0);

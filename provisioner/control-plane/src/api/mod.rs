@@ -10,6 +10,7 @@ mod body;
 mod body_in;
 mod bootstrap;
 mod core;
+mod definitions;
 mod discovery;
 mod documents;
 mod encode;
@@ -108,9 +109,11 @@ impl Server {
         let serving = core.clone();
         let each = |(_, listener)| tokio::spawn(serve::serve(serving.clone(), listener, tls.clone()));
         let tasks = listeners.into_iter().map(each).collect();
-        let server = Self { core, address, tasks };
+        let mut server = Self { core, address, tasks };
         let port = address.map_or(UNHEARD_PORT, |address| address.port());
+        definitions::load(&server.core).map_err(StartError::Prepare)?;
         bootstrap::bootstrap(&server.core, port).await.map_err(StartError::Prepare)?;
+        server.tasks.push(tokio::spawn(definitions::follow(server.core.clone())));
         server.core.set_ready();
         Ok(server)
     }

@@ -1,6 +1,6 @@
 //! The kinds that are served right now, found by where their paths stand.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -11,27 +11,63 @@ use super::discovery as documents;
 use super::documents::VERSION;
 use super::review::REVIEWS;
 
-/// Every kind that is served: the built-in ones, later the defined ones too. What is derived from it is made once.
+/// Every kind that is served, as of one moment: the built-in ones and the defined ones.
+///
+/// It never changes: when definitions do, another one takes its place. What is derived from it is made once.
 #[derive(Default)]
 pub(crate) struct Registry {
     by_plural: HashMap<String, Vec<Arc<Kind>>>,
     entries: Vec<Entry>,
+    ending: HashSet<Resource>,
     aggregated: [OnceLock<(Bytes, String)>; 2],
     schema_hashes: OnceLock<BTreeMap<String, String>>,
+}
+
+/// The kinds that one definition makes: one a version that is served.
+#[derive(Clone)]
+pub(crate) struct Defined {
+    /// The kinds.
+    pub(crate) kinds: Vec<Arc<Kind>>,
+    /// Whether the definition is being deleted, and its objects with it.
+    pub(crate) ending: bool,
 }
 
 impl Registry {
     /// The built-in kinds.
     pub(crate) fn built_in() -> Self {
+        static ENTRIES: OnceLock<Vec<(Arc<Kind>, Entry)>> = OnceLock::new();
+        let rows = ENTRIES.get_or_init(|| KINDS.iter().map(|kind| (Arc::new(kind.clone()), Entry::of(kind))).collect());
         let mut registry = Self::default();
-        for kind in KINDS {
-            let plural = kind.resource.plural.to_string();
-            registry.by_plural.entry(plural).or_default().push(Arc::new(kind.clone()));
-            registry.entries.push(Entry::of(kind));
+        for (kind, entry) in rows {
+            registry.add(kind.clone(), entry.clone());
         }
         let reviews = REVIEWS.iter().map(|review| review.kind);
         registry.entries.extend(reviews.filter_map(|(group, version, kind)| Entry::published(group, version, kind)));
         registry
+    }
+
+    /// The built-in kinds, then the defined ones that are not called like one of them.
+    pub(crate) fn with<'a>(defined: impl IntoIterator<Item = &'a Defined>) -> Self {
+        let mut registry = Self::built_in();
+        for definition in defined {
+            for kind in &definition.kinds {
+                if registry.of(&kind.resource).is_some() {
+                    continue;
+                }
+                let mut entry = Entry::of(kind);
+                if definition.ending {
+                    registry.ending.insert(kind.resource.clone());
+                    entry.verbs.retain(|verb| !["create", "patch", "update"].contains(&verb.as_ref()));
+                }
+                registry.add(kind.clone(), entry);
+            }
+        }
+        registry
+    }
+
+    fn add(&mut self, kind: Arc<Kind>, entry: Entry) {
+        self.by_plural.entry(kind.resource.plural.to_string()).or_default().push(kind);
+        self.entries.push(entry);
     }
 
     /// The kind at a group, version and plural.
@@ -50,6 +86,16 @@ impl Registry {
     /// The kind of a resource.
     pub(crate) fn of(&self, resource: &Resource) -> Option<&Arc<Kind>> {
         self.find(&resource.group, &resource.version, &resource.plural)
+    }
+
+    /// Whether this very row is what is served: another definition makes another row.
+    pub(crate) fn serves(&self, kind: &Arc<Kind>) -> bool {
+        !kind.is_custom() || self.of(&kind.resource).is_some_and(|now| Arc::ptr_eq(now, kind))
+    }
+
+    /// Whether the kind goes away: nothing new is created.
+    pub(crate) fn is_ending(&self, resource: &Resource) -> bool {
+        self.ending.contains(resource)
     }
 
     /// What discovery says of the kinds.

@@ -109,8 +109,32 @@ fn finalize(_: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
     Ok(object)
 }
 
-/// The scale of whatever has `spec.replicas`.
-fn show_scale(_: &Kind, object: &Object) -> Object {
+/// Where the numbers of a scale stand in an object.
+struct Places<'a> {
+    wanted: Vec<&'a str>,
+    running: Vec<&'a str>,
+    /// A selector that is written as text; else it is `spec.selector`.
+    selector: Option<Vec<&'a str>>,
+}
+
+impl<'a> Places<'a> {
+    /// Where a definition says, or where built-in kinds have them.
+    fn of(kind: &'a Kind) -> Self {
+        let split = |path: &'a str| path.split('.').filter(|part| !part.is_empty()).collect();
+        match kind.scale_paths() {
+            Some(paths) => Self {
+                wanted: split(&paths.spec_replicas),
+                running: split(&paths.status_replicas),
+                selector: Some(split(paths.label_selector.as_deref().unwrap_or_default())),
+            },
+            None => Self { wanted: vec!["spec", "replicas"], running: vec!["status", "replicas"], selector: None },
+        }
+    }
+}
+
+/// The scale of an object.
+fn show_scale(kind: &Kind, object: &Object) -> Object {
+    let places = Places::of(kind);
     let meta = |field: &str| object.at(&["metadata", field]).cloned();
     let mut scale = Object::from(serde_json::Map::new());
     scale.set(&["kind"], "Scale".into());
@@ -121,12 +145,16 @@ fn show_scale(_: &Kind, object: &Object) -> Object {
         }
     }
     scale.set(&["spec"], json!({}));
-    if let Some(replicas) = number(object, &["spec", "replicas"]).filter(|replicas| *replicas != 0) {
+    if let Some(replicas) = number(object, &places.wanted).filter(|replicas| *replicas != 0) {
         scale.set(&["spec", "replicas"], replicas.into());
     }
-    let running = number(object, &["status", "replicas"]).unwrap_or_default();
+    let running = number(object, &places.running).unwrap_or_default();
     scale.set(&["status", "replicas"], running.into());
-    let selector = selector_text(object);
+    let selector = match &places.selector {
+        Some(path) if path.is_empty() => String::new(),
+        Some(path) => object.text(path).unwrap_or_default().to_owned(),
+        None => selector_text(object),
+    };
     if !selector.is_empty() {
         scale.set(&["status", "selector"], selector.into());
     }
@@ -170,7 +198,7 @@ fn expression_text(expression: &Value) -> Option<(String, String)> {
     Some((key, text))
 }
 
-fn put_scale(_: &Kind, old: &Object, scale: Object) -> Result<Object, Status> {
+fn put_scale(kind: &Kind, old: &Object, scale: Object) -> Result<Object, Status> {
     let replicas = number(&scale, &["spec", "replicas"]).unwrap_or_default();
     if replicas < 0 {
         let detail = "must be greater than or equal to 0";
@@ -178,7 +206,7 @@ fn put_scale(_: &Kind, old: &Object, scale: Object) -> Result<Object, Status> {
         return Err(errors::invalid_as("autoscaling", "Scale", scale.name(), &[error]));
     }
     let mut object = old.clone();
-    object.set(&["spec", "replicas"], replicas.into());
+    object.set(&Places::of(kind).wanted, replicas.into());
     for field in ["uid", "resourceVersion"] {
         match scale.text(&["metadata", field]).filter(|text| !text.is_empty()) {
             Some(text) => object.set(&["metadata", field], text.into()),

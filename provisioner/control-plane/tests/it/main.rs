@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod api;
+mod definitions;
 mod faces;
 mod owners;
 mod roles;

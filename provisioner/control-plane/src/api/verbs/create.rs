@@ -53,6 +53,9 @@ fn generate(core: &Core, base: &str) -> String {
 
 /// What is asked of an object before anything else, with what the server says about it itself.
 fn begin(core: &Core, target: &Target, object: &mut Object) -> Result<(), Status> {
+    if core.registry().is_ending(&target.kind.resource) {
+        return Err(errors::ending(&target.kind.resource));
+    }
     write::same_namespace(target, object)?;
     if !object.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty() {
         return Err(errors::plain(500, "resourceVersion should not be set on objects to be created"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use kprov_schema::{Revision, Status};
+use kprov_schema::{Kind, Revision, Status};
 
 use crate::api::core::Core;
 use crate::api::errors;
@@ -57,6 +57,8 @@ struct Watcher {
     begun: Timestamp,
     end: Timestamp,
     over: bool,
+    kind: Arc<Kind>,
+    registry: tokio::sync::watch::Receiver<u64>,
 }
 
 /// Starts a watch.
@@ -84,6 +86,8 @@ pub(crate) fn watch(
         begun: now,
         end: after(now, i64::try_from(life).unwrap_or(i64::MAX)),
         over: false,
+        kind: target.kind.clone(),
+        registry: core.registry_moved(),
     };
     let from_scratch = options.from.is_none_or(|revision| revision.0 == 0);
     if options.initial_events.unwrap_or(from_scratch) {
@@ -117,7 +121,8 @@ impl Watcher {
             if let Some(told) = self.ready.pop_front() {
                 return Some(told);
             }
-            if self.over {
+            // What is defined anew is another kind: its clients begin anew too.
+            if self.over || !self.core.registry().serves(&self.kind) {
                 return None;
             }
             match self.core.store.since(self.cursor, &self.places, BATCH) {
@@ -154,6 +159,11 @@ impl Watcher {
             }
             () = self.core.stopping() => {
                 self.over = true;
+                false
+            }
+            // The core holds the sender, so an error can't be.
+            Ok(()) = self.registry.changed() => {
+                self.over |= !self.core.registry().serves(&self.kind);
                 false
             }
             () = self.core.world.clock.sleep_until(wake) => true,
