@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::core::Core;
 use super::errors;
+use super::owners::Owners;
 use super::query::{Deletion, ListOptions, WriteOptions};
 use super::registry::{Defined, Registry};
 use super::target::Target;
@@ -185,8 +186,9 @@ impl Work {
         let target = Target { kind, key: stored.key.key(), part: None };
         let mut new = new;
         new.set(&["metadata", "resourceVersion"], stored.revision.to_string().into());
-        let propose = |_: &Arc<Stored>| Ok(Proposal { object: new.clone(), warnings: Vec::new() });
-        let options = WriteOptions::default();
+        let propose =
+            |_: &Arc<Stored>| Ok(Proposal { object: new.clone(), warnings: Vec::new(), owners: Owners::Changed });
+        let options = WriteOptions { manager: "kube-apiserver".to_owned(), ..WriteOptions::default() };
         match write::modify(core, &self.user, &target, door, &options, propose).await {
             Err(status) if !status.is_conflict() && !status.is_not_found() => Err(status),
             _ => Ok(()),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use kprov_schema::{Key, Object, Resource, Revision, Status, Subresource};
+use kprov_schema::{Key, Kind, Object, Resource, Revision, Status, Subresource};
 use serde_json::Value;
+use tokio_stream::wrappers::WatchStream;
 
 use super::actions::{self, Call};
 use super::authorize::{Attributes, authorize};
@@ -154,6 +155,11 @@ impl Verbs for InProcess {
                     .await?;
             Ok(done.outcome.object().clone())
         })
+    }
+
+    fn custom_kinds(&self) -> BoxStream<'static, Vec<Arc<Kind>>> {
+        let core = self.core.clone();
+        WatchStream::new(core.registry_moved()).map(move |_| core.registry().custom()).boxed()
     }
 
     fn delete<'a>(

@@ -187,10 +187,10 @@ fn as_kind(mut object: Object, from: &Kind, to: &Kind) -> Object {
         return object;
     }
     if let Some(stored) = &from.stored_as {
-        (stored.write)(&mut object);
+        (stored.write)(from, &mut object);
     }
     if let Some(stored) = &to.stored_as {
-        (stored.read)(&mut object);
+        (stored.read)(to, &mut object);
     }
     object.set(&["apiVersion"], to.resource.api_version().into());
     object.set(&["kind"], to.kind.as_ref().into());

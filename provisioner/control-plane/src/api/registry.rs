@@ -98,6 +98,16 @@ impl Registry {
         self.ending.contains(resource)
     }
 
+    /// The defined kinds, each once: in the version that objects are stored in, if that is served.
+    pub(crate) fn custom(&self) -> Vec<Arc<Kind>> {
+        let mut all: Vec<Arc<Kind>> =
+            self.by_plural.values().flatten().filter(|kind| kind.is_custom()).cloned().collect();
+        let name = |kind: &Arc<Kind>| (kind.resource.group.clone(), kind.resource.plural.clone());
+        all.sort_by_key(|kind| (name(kind), kind.resource != *kind.stored_resource(), kind.resource.version.clone()));
+        all.dedup_by_key(|kind| name(kind));
+        all
+    }
+
     /// What discovery says of the kinds.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use kprov_schema::{Key, Object, Resource, Revision, Status, Subresource};
+use kprov_schema::{Key, Kind, Object, Resource, Revision, Status, Subresource};
 use serde_json::Value;
 
 /// How a patch body is to be read.
@@ -126,6 +126,10 @@ pub trait Verbs: Send + Sync + 'static {
         kind: PatchKind,
         patch: Value,
     ) -> BoxFuture<'a, Result<Arc<Object>, Status>>;
+    /// The kinds that are defined at run time: those that are served now, then again whenever that changes.
+    ///
+    /// Of a kind that is served in several versions there is one; all lead to the same objects.
+    fn custom_kinds(&self) -> BoxStream<'static, Vec<Arc<Kind>>>;
     /// Deletes an object, or begins to.
     fn delete<'a>(
         &'a self,

@@ -13,7 +13,7 @@ use super::meta::{owner_references, reference, set_owners};
 use super::snapshot::Snapshot;
 use super::{Config, Controller, Watch, followed_kinds};
 use crate::client::{DeleteOptions, PatchKind, Preconditions, Propagation};
-use crate::informer::{Change, Entry, Unreadable};
+use crate::informer::{Cache, Change, Entry, Unreadable};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -32,15 +32,17 @@ impl Controller for Garbage {
         followed_kinds().map(|kind| Watch { resource: kind.resource.clone(), keys: concerned }).collect()
     }
 
+    const DEFINED: Option<fn(&Change, &Snapshot) -> Vec<Key>> = Some(concerned);
+
     fn reconcile(&self, key: &Key, world: &Snapshot, _: Timestamp) -> Result<Outcome, Unreadable> {
         let uid = Uid(key.name.clone());
         let Some((kind, entry)) = find(&uid, world) else { return Ok(Outcome::nothing()) };
         let actions = if !entry.raw.is_deleting() {
-            attend_to_dependent(kind, &entry, world)
+            attend_to_dependent(&kind, &entry, world)
         } else if has_finalizer(&entry.raw, ORPHAN) {
-            orphan_dependents(kind, &entry, world)
+            orphan_dependents(&kind, &entry, world)
         } else if has_finalizer(&entry.raw, FOREGROUND) {
-            wait_for_dependents(kind, &entry, world)
+            wait_for_dependents(&kind, &entry, world)
         } else {
             Vec::new()
         };
@@ -76,14 +78,31 @@ fn concerned(change: &Change, world: &Snapshot) -> Vec<Key> {
     keys
 }
 
-fn find(uid: &Uid, world: &Snapshot) -> Option<(&'static Kind, Arc<Entry>)> {
-    followed_kinds().find_map(|kind| Some((kind, world.cache(&kind.resource).by_uid(uid)?)))
+type Found = (Arc<Kind>, Arc<Entry>);
+
+fn find(uid: &Uid, world: &Snapshot) -> Option<Found> {
+    let of = |kind: &Arc<Kind>, cache: &Cache| Some((Arc::clone(kind), cache.by_uid(uid)?));
+    let built_in = followed_kinds().find_map(|kind| of(kind, world.cache(&kind.resource)));
+    built_in.or_else(|| world.defined().iter().find_map(|(kind, cache)| of(kind, cache)))
 }
 
-fn dependents(owner: &Uid, world: &Snapshot) -> Vec<(&'static Kind, Arc<Entry>)> {
-    let of_kind =
-        |kind: &'static Kind| world.cache(&kind.resource).owned_by(owner).into_iter().map(move |entry| (kind, entry));
-    followed_kinds().flat_map(of_kind).collect()
+fn dependents(owner: &Uid, world: &Snapshot) -> Vec<Found> {
+    let of = |kind: &Arc<Kind>, cache: &Cache| -> Vec<Found> {
+        cache.owned_by(owner).into_iter().map(|entry| (Arc::clone(kind), entry)).collect()
+    };
+    let mut found: Vec<Found> = followed_kinds().flat_map(|kind| of(kind, world.cache(&kind.resource))).collect();
+    found.extend(world.defined().iter().flat_map(|(kind, cache)| of(kind, cache)));
+    found
+}
+
+/// The kind that an owner says it is of, with its objects.
+fn kind_of(owner: &Value, world: &Snapshot) -> Option<(Arc<Kind>, Arc<Cache>)> {
+    let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let fits = |kind: &Kind| kind.kind == text("kind") && kind.resource.group == group;
+    let built_in = followed_kinds().find(|kind| fits(kind));
+    let built_in = built_in.map(|kind| (Arc::clone(kind), Arc::clone(world.cache(&kind.resource))));
+    built_in.or_else(|| world.defined().iter().find(|(kind, _)| fits(kind)).cloned())
 }
 
 fn has_finalizer(object: &Object, finalizer: &str) -> bool {
@@ -145,16 +164,12 @@ enum Owner {
 
 fn owner_of(object: &Object, owner: &Value, world: &Snapshot) -> Owner {
     let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
-    let Some(kind) = followed_kinds().find(|kind| kind.kind == text("kind") && kind.resource.group == group) else {
-        return Owner::There;
-    };
+    let Some((kind, cache)) = kind_of(owner, world) else { return Owner::There };
     if kind.is_namespaced() && object.namespace().is_empty() {
         return Owner::There;
     }
     let namespace = if kind.is_namespaced() { object.namespace() } else { "" };
     let (key, uid) = (Key::new(namespace, text("name")), Uid(text("uid").to_owned()));
-    let cache = world.cache(&kind.resource);
     match cache.get(&key).filter(|entry| entry.uid == uid) {
         Some(entry) if entry.raw.is_deleting() && has_finalizer(&entry.raw, FOREGROUND) => Owner::Waiting,
         Some(_) => Owner::There,

@@ -29,12 +29,12 @@ pub mod snapshot;
 pub mod status;
 pub mod taint;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use kprov_schema::{KINDS, Key, Resource};
+use kprov_schema::{KINDS, Key, Kind, Resource};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
@@ -107,6 +107,8 @@ pub trait Controller: Send + Sync + Sized + 'static {
     fn new(config: &Config, now: Timestamp) -> Self;
     /// What it looks at.
     fn watches() -> Vec<Watch>;
+    /// Which keys to reconcile when an object of a kind that is defined at run time changes, for controllers that look at these.
+    const DEFINED: Option<fn(&Change, &Snapshot) -> Vec<Key>> = None;
     /// What to do about an object. Errors when an object it needs does not parse.
     fn reconcile(&self, key: &Key, world: &Snapshot, now: Timestamp) -> Result<Outcome, Unreadable>;
 }
@@ -157,7 +159,7 @@ pub struct Controllers {
 #[must_use]
 pub fn start(client: &Client, world: &World, config: &Config) -> Controllers {
     let watched = CONTROLLERS.iter().flat_map(|row| (row.watches)()).map(|watch| watch.resource);
-    let informers = Informers::start(client, world, watched);
+    let informers = Informers::start(client, world, watched).with_defined(client, world);
     let (recorder, recording) = Recorder::new(client, world);
     let mut tasks = JoinSet::new();
     tasks.spawn(recording);
@@ -174,6 +176,7 @@ pub fn start(client: &Client, world: &World, config: &Config) -> Controllers {
 }
 
 /// The built-in kinds whose objects own or are owned. Events are neither, and too many to be followed.
-fn followed_kinds() -> impl Iterator<Item = &'static kprov_schema::Kind> {
-    KINDS.iter().filter(|kind| kind.kind != "Event")
+fn followed_kinds() -> impl Iterator<Item = &'static Arc<Kind>> {
+    static ROWS: OnceLock<Vec<Arc<Kind>>> = OnceLock::new();
+    ROWS.get_or_init(|| KINDS.iter().filter(|kind| kind.kind != "Event").cloned().map(Arc::new).collect()).iter()
 }

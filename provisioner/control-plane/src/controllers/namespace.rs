@@ -31,6 +31,8 @@ impl Controller for Namespaces {
         contents.chain([Watch::own::<Namespace>()]).collect()
     }
 
+    const DEFINED: Option<fn(&Change, &Snapshot) -> Vec<Key>> = Some(dying_namespace);
+
     fn reconcile(&self, key: &Key, world: &Snapshot, now: Timestamp) -> Result<Outcome, Unreadable> {
         let Some(namespace) = world.get::<Namespace>(key)?.filter(|one| one.raw.is_deleting()) else {
             return Ok(Outcome::nothing());
@@ -39,12 +41,17 @@ impl Controller for Namespaces {
         if !finalizers.iter().any(|one| one == FINALIZER) {
             return Ok(Outcome::nothing());
         }
+        let all_defined = world.defined();
+        let defined = || all_defined.iter().filter(|(kind, _)| kind.is_namespaced());
+        let of_defined = defined().map(|(kind, cache)| (&**kind, cache.in_namespace(&key.name)));
         let left: Vec<(&Kind, Vec<Arc<Entry>>)> = contained()
             .map(|kind| (kind, world.cache(&kind.resource).in_namespace(&key.name)))
+            .chain(of_defined)
             .filter(|(_, entries)| !entries.is_empty())
             .collect();
         if left.is_empty() {
-            return Ok(finalize(&namespace.raw, &finalizers).into());
+            let all = contained().chain(defined().map(|(kind, _)| &**kind));
+            return Ok(finalize(&namespace.raw, &finalizers, all).into());
         }
         let deletions = deletions(&left);
         if !deletions.is_empty() {
@@ -55,7 +62,7 @@ impl Controller for Namespaces {
 }
 
 /// Kinds that live in namespaces, each stored object once.
-fn contained() -> impl Iterator<Item = &'static Kind> {
+fn contained<'a>() -> impl Iterator<Item = &'a Kind> {
     KINDS.iter().filter(|kind| kind.is_namespaced() && kind.resource.group != "events.k8s.io")
 }
 
@@ -73,11 +80,11 @@ fn finalizers(namespace: &Object) -> Vec<String> {
 }
 
 /// Nothing is left: the API server is asked once more, then the namespace is let go.
-fn finalize(namespace: &Object, finalizers: &[String]) -> Vec<Action> {
+fn finalize<'a>(namespace: &Object, finalizers: &[String], kinds: impl Iterator<Item = &'a Kind>) -> Vec<Action> {
     let check = |kind: &Kind| {
         Action::Check(Check::Empty { resource: kind.resource.clone(), namespace: namespace.name().to_owned() })
     };
-    let mut actions: Vec<Action> = contained().map(check).collect();
+    let mut actions: Vec<Action> = kinds.map(check).collect();
     let mut object = namespace.clone();
     let rest: Vec<&String> = finalizers.iter().filter(|one| *one != FINALIZER).collect();
     object.set(&["spec", "finalizers"], json!(rest));

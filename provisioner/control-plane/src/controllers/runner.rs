@@ -17,7 +17,7 @@ use super::recorder::Recorder;
 use super::snapshot::{Failure, Snapshot};
 use super::{Config, Controller};
 use crate::client::{Client, Selection};
-use crate::informer::Caches;
+use crate::informer::{Cache, Caches, Change};
 use crate::world::World;
 
 /// Keys that are worked on at the same time.
@@ -113,19 +113,16 @@ impl<C: Controller> Runner<C> {
     }
 
     fn subscribe(&self) {
+        let caches = &self.context.caches;
         for watch in C::watches() {
-            let (shared, keys) = (Arc::clone(&self.shared), watch.keys);
-            let snapshot = Snapshot::new(Arc::clone(&self.context.caches));
-            let resource = watch.resource.clone();
-            self.context.caches[&watch.resource].subscribe(move |change| {
-                let changed = if change.latest().is_some() { keys(change, &snapshot) } else { Vec::new() };
-                let mut queue = shared.queue();
-                for key in changed {
-                    queue.add(key);
+            attend(&self.shared, caches, &caches[&watch.resource], watch.keys);
+        }
+        if let Some(keys) = C::DEFINED {
+            let (shared, all) = (Arc::clone(&self.shared), Arc::downgrade(caches));
+            caches.subscribe_to_defined(move |cache| {
+                if let Some(caches) = all.upgrade() {
+                    attend(&shared, &caches, cache, keys);
                 }
-                queue.saw(&resource, change);
-                drop(queue);
-                shared.woken.notify_one();
             });
         }
     }
@@ -146,6 +143,22 @@ impl<C: Controller> Runner<C> {
         let unseen = round.written.into_iter().filter(|write| !seen(&self.context.caches, write)).collect();
         queue.finish(&round.key, unseen);
     }
+}
+
+/// Wakes keys on every change of a cache.
+fn attend(shared: &Arc<Shared>, caches: &Arc<Caches>, cache: &Cache, keys: fn(&Change, &Snapshot) -> Vec<Key>) {
+    let (shared, snapshot) = (Arc::clone(shared), Snapshot::new(Arc::clone(caches)));
+    let resource = cache.resource().clone();
+    cache.subscribe(move |change| {
+        let changed = if change.latest().is_some() { keys(change, &snapshot) } else { Vec::new() };
+        let mut queue = shared.queue();
+        for key in changed {
+            queue.add(key);
+        }
+        queue.saw(&resource, change);
+        drop(queue);
+        shared.woken.notify_one();
+    });
 }
 
 /// 5 ms doubled by each failure, up to a minute; the upper half of it is random.

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kprov_schema::selector::Labels;
 use kprov_schema::{Key, Object, Resource, Status, Typed, Uid};
 
-use crate::informer::{Cache, Caches, Entry, Unreadable};
+use crate::informer::{Cache, Caches, Defined, Entry, Unreadable};
 
 /// An object as seen: its typed view to decide on, the raw one to change and write back.
 #[derive(Debug)]
@@ -93,6 +93,12 @@ impl Snapshot {
     #[must_use]
     pub fn cache(&self, resource: &Resource) -> &Arc<Cache> {
         self.caches.get(resource).expect("a controller reads only kinds that it watches")
+    }
+
+    /// The kinds that are defined at run time, with their objects.
+    #[must_use]
+    pub fn defined(&self) -> arc_swap::Guard<Arc<Vec<Defined>>> {
+        self.caches.defined()
     }
 
     fn of<T: k8s_openapi::Resource>(&self) -> &Arc<Cache> {

@@ -3,7 +3,8 @@
 //! Nothing polls: a watch that ended is opened again from where the copy stands, and one that fell too far behind is
 //! replaced by a new list.
 
-pub mod cache;
+mod cache;
+mod caches;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,22 +13,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use kprov_schema::{Resource, Status};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::client::{Client, Event, Selection};
 use crate::world::World;
 pub use cache::{Cache, Change, Entry, Unreadable};
+pub use caches::{Caches, Defined};
 
 /// How long to wait after a failed list or watch, jitter aside.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The caches of some kinds, by resource.
-pub type Caches = HashMap<Resource, Arc<Cache>>;
-
 /// Running informers: one task a resource. They stop when this is dropped.
 pub struct Informers {
     caches: Arc<Caches>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Informers {
@@ -35,7 +34,7 @@ impl Informers {
     #[must_use]
     pub fn start(client: &Client, world: &World, resources: impl IntoIterator<Item = Resource>) -> Self {
         let mut tasks = JoinSet::new();
-        let mut caches = Caches::new();
+        let mut caches: HashMap<Resource, Arc<Cache>> = HashMap::new();
         for resource in resources {
             if caches.contains_key(&resource) {
                 continue;
@@ -44,13 +43,41 @@ impl Informers {
             tasks.spawn(follow(Arc::clone(client), world.clone(), Arc::clone(&cache)));
             caches.insert(resource, cache);
         }
-        Self { caches: Arc::new(caches), _tasks: tasks }
+        Self { caches: Arc::new(caches.into_iter().collect()), tasks }
+    }
+
+    /// The same, which also follows all kinds that are defined at run time.
+    #[must_use]
+    pub fn with_defined(mut self, client: &Client, world: &World) -> Self {
+        self.tasks.spawn(follow_defined(Arc::clone(client), world.clone(), Arc::clone(&self.caches)));
+        self
     }
 
     /// The caches; each is empty until its first list is in.
     #[must_use]
     pub fn caches(&self) -> Arc<Caches> {
         Arc::clone(&self.caches)
+    }
+}
+
+/// Follows the objects of kinds that come and go. They are not followed any more when this is dropped.
+async fn follow_defined(client: Client, world: World, caches: Arc<Caches>) {
+    let mut kinds = client.custom_kinds();
+    let mut tasks = JoinSet::new();
+    let mut running: HashMap<Resource, AbortHandle> = HashMap::new();
+    while let Some(served) = kinds.next().await {
+        running.retain(|resource, task| {
+            let stays = served.iter().any(|kind| kind.resource == *resource);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for cache in caches.define(served) {
+            let resource = cache.resource().clone();
+            running.insert(resource, tasks.spawn(follow(Arc::clone(&client), world.clone(), cache)));
+        }
+        while tasks.try_join_next().is_some() {}
     }
 }
 

@@ -9,6 +9,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use kprov_control_plane::api::{Config, Server, User};
 use kprov_control_plane::client::{Client, Event, Selection};
+use kprov_control_plane::controllers;
 use kprov_control_plane::pki::Pki;
 use kprov_control_plane::store::Store;
 use kprov_control_plane::world::real;
@@ -154,6 +155,37 @@ async fn a_defined_kind_is_served_while_its_definition_is_there() {
     while cluster.get(WIDGETS).await.0 != 404 {
         tokio::task::yield_now().await;
     }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn controllers_see_defined_kinds_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(folder.path()).await;
+    let world = real::world(folder.path());
+    let client = cluster.server.client(User::component("system:kube-controller-manager"));
+    let _controllers = controllers::start(&client, &world, &controllers::Config::new(""));
+    cluster.post(DEFINITIONS, widgets(&[version("v1", true, "a")])).await;
+    cluster.established("widgets.example.com").await;
+    // What a custom resource owns goes with it.
+    let (_, owner) = cluster.post(WIDGETS, widget("w")).await;
+    let owned = json!({"metadata": {"name": "owned", "ownerReferences": [{
+        "apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": owner["metadata"]["uid"]}]}});
+    let maps = "/api/v1/namespaces/default/configmaps";
+    cluster.post(maps, owned).await;
+    cluster.ask("DELETE", &format!("{WIDGETS}/w"), "", Value::Null).await;
+    while cluster.get(&format!("{maps}/owned")).await.0 != 404 {
+        tokio::task::yield_now().await;
+    }
+    // A namespace is emptied of them.
+    cluster.post("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await;
+    let theirs = "/apis/example.com/v1/namespaces/n/widgets";
+    assert_eq!(cluster.post(theirs, widget("w")).await.0, 201);
+    cluster.ask("DELETE", "/api/v1/namespaces/n", "", Value::Null).await;
+    while cluster.get("/api/v1/namespaces/n").await.0 != 404 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cluster.get(&format!("{theirs}/w")).await.0, 404);
     cluster.stop().await;
 }
 
