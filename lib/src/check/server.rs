@@ -43,7 +43,7 @@ pub(crate) fn answer(kind: &Kind, object: &Object, validation: Validation) -> Re
         Box::new(Refusal { status: kind.invalid(object.name(), &errors), errors })
     };
     let decoded = decode_value(&Target::of(kind), Value::from(object.clone()), validation)?;
-    let mut warnings: Vec<String> = kind.deprecated.map(str::to_owned).into_iter().collect();
+    let mut warnings: Vec<String> = kind.deprecated.as_deref().map(str::to_owned).into_iter().collect();
     warnings.extend(decoded.warnings);
     let mut object = decoded.object;
     begin(kind, &mut object);

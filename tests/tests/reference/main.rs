@@ -30,7 +30,7 @@ const WATCHES: usize = 32;
 const FLOORS: &[(&str, [usize; 3])] = &[
     ("apply", [998, 993, 938]),
     ("bootstrap", [980, 970, 960]),
-    ("crd", [0, 0, 0]),
+    ("crd", [1000, 985, 978]),
     ("create", [1000, 994, 928]),
     ("discovery", [540, 405, 405]),
     ("error", [1000, 1000, 988]),

@@ -148,7 +148,10 @@ impl View<'_> {
         if self.is_plain() {
             return bytes(200, plain_list(self.kind, listing), self.wanted);
         }
-        let meta = list_meta(self.kind, listing.revision, listing.next.as_deref(), listing.remaining);
+        let mut meta = list_meta(self.kind, listing.revision, listing.next.as_deref(), listing.remaining);
+        if self.wanted.shape != Shape::Whole && listing.next.is_none() {
+            meta.as_object_mut().map(|meta| meta.remove("continue"));
+        }
         self.objects(listing.items.iter().map(|stored| &stored.object), meta)
     }
 
