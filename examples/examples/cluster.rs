@@ -32,7 +32,7 @@ async fn run() -> anyhow::Result<()> {
     let mut app = Bundle::new("app");
     app.add(Deployment::new("web", Container::new("web", "nginx")).replicas(3));
     client.apply(&app).await?;
-    client.deployment_ready("web").await?;
+    client.ready(&app, std::time::Duration::from_secs(60)).await?;
     println!("three pods are ready");
     kprov_cli::down(&cluster.name, &Printed).await
 }

@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let client = Client::from_default().await?;
     client.apply(&app).await?;
-    client.deployment_ready("web").await?;
+    client.ready(&app, std::time::Duration::from_secs(60)).await?;
     println!("web is ready");
     Ok(())
 }

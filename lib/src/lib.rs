@@ -24,7 +24,7 @@ pub mod diff;
 pub mod manifest;
 mod problem;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, Stage};
 pub use k8s_openapi;
 pub use kprov_schema as schema;
 pub use kprov_schema::yaml;

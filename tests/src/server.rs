@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
@@ -48,9 +48,10 @@ impl ApiServer {
             bail!("the server ended before it listened:\n{}", self.log());
         }
         let mut control = UnixStream::connect(self.folder.join("control.sock")).await?;
+        control.write_all(b"\"Ready\"\n").await?;
         said.clear();
         control.read_to_string(&mut said).await?;
-        if said != "ready\n" {
+        if said != r#"{"Ok":null}"# {
             bail!("the server ended before it was ready:\n{}", self.log());
         }
         Access::from_kubeconfig(&self.folder.join("kubeconfig"))

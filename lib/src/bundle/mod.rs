@@ -14,7 +14,9 @@ use crate::diff::Diff;
 use crate::manifest::{Manifest, Manifests, Origin};
 use crate::problem::{Problem, Severity};
 
-mod order;
+mod stage;
+
+pub use stage::Stage;
 
 /// An ordered set of objects with one name.
 ///
@@ -79,7 +81,7 @@ impl Bundle {
     #[must_use]
     pub fn in_order(&self) -> Vec<&Object> {
         let mut all: Vec<&Object> = self.objects.iter().collect();
-        all.sort_by_key(|object| order::rank(object));
+        all.sort_by_key(|object| Stage::of(object));
         all
     }
 
@@ -259,8 +261,17 @@ mod tests {
 
     #[test]
     fn what_others_need_is_applied_first() {
-        let kinds = ["Ingress", "Deployment", "Widget", "Secret", "Namespace", "Service", "CustomResourceDefinition"];
-        let text: Vec<String> = kinds.iter().map(|kind| format!("kind: {kind}\n")).collect();
+        let kinds = [
+            ("networking.k8s.io/v1", "Ingress"),
+            ("apps/v1", "Deployment"),
+            ("example.com/v1", "Widget"),
+            ("v1", "Secret"),
+            ("v1", "Namespace"),
+            ("v1", "Service"),
+            ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        ];
+        let text: Vec<String> =
+            kinds.iter().map(|(version, kind)| format!("apiVersion: {version}\nkind: {kind}\n")).collect();
         let bundle = read(&text.join("---\n"));
         let order: Vec<&str> = bundle.in_order().into_iter().map(Object::kind).collect();
         let want = ["Namespace", "CustomResourceDefinition", "Secret", "Service", "Deployment", "Widget", "Ingress"];

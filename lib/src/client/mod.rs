@@ -1,72 +1,152 @@
-//! Applies bundles to a cluster and waits until they are ready.
+//! Applies bundles to a cluster, waits until they are ready, and reads and writes single objects.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use kprov::{Bundle, client::{Client, ClientError}};
+//!
+//! # async fn doc(app: Bundle) -> Result<(), ClientError> {
+//! let cluster = Client::from_default().await?;
+//! cluster.apply(&app).await?;
+//! cluster.ready(&app, Duration::from_secs(60)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What an apply does
+//!
+//! Objects are sent by server-side apply under the field manager `kprov`, stage by stage in the order in which they
+//! need each other. What is there already and is the same is not written. A field that another manager owns is a
+//! conflict, shown as field and manager; [`Apply::force`] takes it over.
+//!
+//! # What a bundle remembers
+//!
+//! With [`Apply::track`] or [`Apply::prune`] the cluster remembers what a bundle made, as kubectl's ApplySets do: every
+//! object that the apply creates carries the label `applyset.kubernetes.io/part-of`, and a ConfigMap
+//! `kprov-<name of the bundle>` in the client's namespace says which kinds and namespaces to look into. The label is
+//! written in the same request that creates the object, and the ConfigMap before the first object: so whenever an apply
+//! is killed, the next one finds everything that was made, and finishes. A list of names would have to be written
+//! before or after the objects, and would lie in between.
+//!
+//! Prune deletes what carries the label, was applied by `kprov`, has no controller as its owner and is not in the bundle
+//! any more. An object that was there before is configured but never gets the label: it stays when it leaves the bundle.
+
+mod apply;
+mod conflict;
+mod connect;
+mod delete;
+mod diff;
+mod error;
+mod exec;
+mod inventory;
+mod logs;
+mod objects;
+mod place;
+mod prune;
+mod readiness;
+mod report;
+mod request;
+mod wait;
 
 use std::path::Path;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kprov_schema::{KINDS, Object};
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::GroupVersionKind;
-use kube::runtime::wait::{await_condition, conditions};
-
-use crate::Bundle;
-
+pub use apply::Apply;
+pub use conflict::Conflict;
+pub use connect::{Access, InCluster, Kubeconfig, Server};
+pub use delete::Delete;
+pub use diff::LiveChange;
+pub use error::{ApiError, ClientError, Peer};
+pub use exec::Output;
 pub use kube;
+pub use logs::{Line, Logs};
+pub use objects::Objects;
+pub use place::Id;
+pub use readiness::{Readiness, pod_trouble, readiness};
+pub use report::{Did, Outcome, Progress, Report};
+pub use wait::{NotReady, Unready};
 
-/// Why a cluster could not be asked, or what it answered.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The kubeconfig can't be used.
-    #[error("kubeconfig")]
-    Kubeconfig(#[source] kube::config::KubeconfigError),
-    /// The cluster could not be reached or said no.
-    #[error("{what}")]
-    Request {
-        /// What was asked.
-        what: String,
-        /// The answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// The bundle holds an object of a kind that this version does not know.
-    #[error("{0} is of a kind that kprov does not know")]
-    UnknownKind(String),
-    /// A wait ended early.
-    #[error("waiting for {what}")]
-    Wait {
-        /// What was waited for.
-        what: String,
-        /// Why it ended.
-        #[source]
-        source: Box<kube::runtime::wait::Error>,
-    },
-}
+/// The field manager under which kprov applies.
+pub const MANAGER: &str = "kprov";
 
-/// A connection to one cluster.
+/// A connection to one cluster, with the namespace of objects that name none. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     kube: kube::Client,
     namespace: String,
+    peer: std::sync::Arc<Peer>,
+    places: place::Places,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({}, namespace {})", self.peer, self.namespace)
+    }
 }
 
 impl Client {
-    /// Connects with a kubeconfig file and its current context.
-    pub async fn from_kubeconfig(path: &Path) -> Result<Self, ClientError> {
-        let file = Kubeconfig::read_from(path).map_err(ClientError::Kubeconfig)?;
-        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
-        Self::new(config.map_err(ClientError::Kubeconfig)?)
-    }
-
-    /// Connects as kubectl would: `$KUBECONFIG`, `~/.kube/config`.
+    /// Connects as kubectl would: `$KUBECONFIG`, `~/.kube/config`, else as the pod that it runs in.
+    ///
+    /// Errors: [`ClientError::Setup`], with the file, the context and what to do.
     pub async fn from_default() -> Result<Self, ClientError> {
-        let config = kube::Config::from_kubeconfig(&KubeConfigOptions::default()).await;
-        Self::new(config.map_err(ClientError::Kubeconfig)?)
+        Self::connect(Access::default_chain()).await
     }
 
-    fn new(config: kube::Config) -> Result<Self, ClientError> {
+    /// Connects with a kubeconfig file and its current context.
+    ///
+    /// Errors: [`ClientError::Setup`].
+    pub async fn from_kubeconfig(path: &Path) -> Result<Self, ClientError> {
+        Self::connect(path).await
+    }
+
+    /// Connects by a kubeconfig, in the cluster, or with what is given by hand. The server is not asked yet.
+    ///
+    /// Errors: [`ClientError::Setup`].
+    ///
+    /// ```no_run
+    /// # async fn doc() -> Result<(), kprov::client::ClientError> {
+    /// use kprov::client::{Client, InCluster, Kubeconfig, Server};
+    ///
+    /// let mine = Client::connect(Kubeconfig::new().context("kprov-dev")).await?;
+    /// let pods = Client::connect(InCluster).await?;
+    /// let other = Client::connect(Server::at("https://10.0.0.1:6443").token("s3cret")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(access: impl Into<Access>) -> Result<Self, ClientError> {
+        let (config, peer) = access.into().config().await?;
         let namespace = config.default_namespace.clone();
-        let kube = kube::Client::try_from(config).map_err(|error| asked("connecting".to_owned(), error))?;
-        Ok(Self { kube, namespace })
+        let kube = kube::Client::try_from(config).map_err(|error| ClientError::Setup {
+            what: format!("access to {peer}"),
+            why: error::trouble(&error).0,
+            next: "check certificate, key and authority".to_owned(),
+        })?;
+        Ok(Self { kube, namespace, peer: std::sync::Arc::new(peer), places: place::Places::default() })
+    }
+
+    /// A connection that was made with kube. `user` is named in errors.
+    #[must_use]
+    pub fn from_kube(kube: kube::Client, server: impl Into<String>, user: impl Into<String>) -> Self {
+        let namespace = kube.default_namespace().to_owned();
+        let peer = Peer { server: server.into(), user: user.into() };
+        Self { kube, namespace, peer: std::sync::Arc::new(peer), places: place::Places::default() }
+    }
+
+    /// The same connection with another namespace for objects that name none.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The namespace of objects that name none: the context's, or `default`.
+    #[must_use]
+    pub fn default_namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Who is asked, and as whom.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// The connection, for everything that is not here.
@@ -74,54 +154,7 @@ impl Client {
     pub fn kube(&self) -> &kube::Client {
         &self.kube
     }
-
-    /// Creates what is not there and merges the fields of what is. Fields that the bundle does not name stay.
-    pub async fn apply(&self, bundle: &Bundle) -> Result<(), ClientError> {
-        for object in bundle.objects() {
-            self.apply_one(object).await?;
-        }
-        Ok(())
-    }
-
-    async fn apply_one(&self, object: &Object) -> Result<(), ClientError> {
-        let api = self.api_of(object)?;
-        let what = || format!("applying {} {}", object.kind(), object.name());
-        let value = serde_json::Value::from(object.clone());
-        if api.get_opt(object.name()).await.map_err(|error| asked(what(), error))?.is_some() {
-            let merged = api.patch(object.name(), &PatchParams::default(), &Patch::Merge(&value)).await;
-            return merged.map(drop).map_err(|error| asked(what(), error));
-        }
-        let typed = serde_json::from_value(value).map_err(|error| asked(what(), kube::Error::SerdeError(error)))?;
-        api.create(&PostParams::default(), &typed).await.map(drop).map_err(|error| asked(what(), error))
-    }
-
-    fn api_of(&self, object: &Object) -> Result<Api<DynamicObject>, ClientError> {
-        let row = KINDS
-            .iter()
-            .find(|kind| kind.kind == object.kind() && kind.resource.api_version() == object.api_version())
-            .ok_or_else(|| ClientError::UnknownKind(format!("{} {}", object.kind(), object.name())))?;
-        let gvk = GroupVersionKind::gvk(&row.resource.group, &row.resource.version, &row.kind);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, &row.resource.plural);
-        let namespace = if object.namespace().is_empty() { &self.namespace } else { object.namespace() };
-        Ok(if row.is_namespaced() {
-            Api::namespaced_with(self.kube.clone(), namespace, &resource)
-        } else {
-            Api::all_with(self.kube.clone(), &resource)
-        })
-    }
-
-    /// Waits until a deployment's pods are all new and available.
-    ///
-    /// There is no time-out inside: wrap the future in one.
-    pub async fn deployment_ready(&self, name: &str) -> Result<(), ClientError> {
-        let api: Api<Deployment> = Api::namespaced(self.kube.clone(), &self.namespace);
-        let ready = await_condition(api, name, conditions::is_deployment_completed()).await;
-        ready
-            .map(drop)
-            .map_err(|source| ClientError::Wait { what: format!("deployment {name}"), source: Box::new(source) })
-    }
 }
 
-fn asked(what: String, source: kube::Error) -> ClientError {
-    ClientError::Request { what, source: Box::new(source) }
-}
+#[cfg(test)]
+mod tests;

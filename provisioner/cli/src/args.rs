@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use kprov::cluster::Name;
@@ -40,6 +41,12 @@ pub(crate) enum Command {
     /// Load, list and remove the container images of a cluster
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Apply manifests to a cluster, in the order in which the objects need each other
+    Apply(Apply),
+    /// Show what applying manifests would change; exits with 1 when something would
+    Diff(Diff),
+    /// Delete the objects of manifests, in the reverse order of an apply
+    Delete(Delete),
     /// The server process of a cluster
     #[command(hide = true)]
     Serve(Serve),
@@ -224,4 +231,119 @@ pub(crate) struct EchoServer {
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub(crate) listen: SocketAddr,
+}
+
+/// Which cluster, and as whom.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Target {
+    /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config, else the pod's service account]
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: the current one]
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Namespace of objects that name none [default: the context's]
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+}
+
+/// Apply manifests to a cluster.
+///
+/// Objects are sent by server-side apply under the field manager `kprov`: namespaces first, then definitions of custom
+/// kinds (until they are served), configuration, storage, rights, services, workloads, routes. What is there already and
+/// is the same is not written. Run again after a failure or an interruption it finishes what is left.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Remembers in the cluster, under this name, which objects these manifests made
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Deletes what was made under the same name earlier and is not in the manifests any more
+    #[arg(long, requires = "name")]
+    pub(crate) prune: bool,
+    /// Asks the server what would happen; nothing is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Takes over fields that other managers own
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
+    /// Waits until everything is ready
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
+    /// How long to wait, such as `90s`, `5m` or `1h30m`
+    #[arg(long, default_value = "60s", value_parser = time)]
+    pub(crate) timeout: Duration,
+}
+
+/// Show what applying manifests would change.
+///
+/// The server is asked by a dry run: its defaults and its checks are in the answer, and nothing is written. Exits with 0
+/// when nothing would change, with 1 when something would, and with 2 when it could not be found out.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Delete the objects of manifests.
+///
+/// Routes go first and namespaces last. What is gone already is no error.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// An object stays until everything that it owns is gone
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Waits until everything is gone
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait, such as `90s`, `5m` or `1h30m`
+    #[arg(long, default_value = "60s", value_parser = time)]
+    pub(crate) timeout: Duration,
+}
+
+/// Reads `90s`, `5m`, `1h30m`; a number alone is seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    const UNITS: &[(char, u64)] = &[('h', 3600), ('m', 60), ('s', 1)];
+    let wrong = || format!("{text:?} is no time: write 90s, 5m or 1h30m");
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut seconds, mut rest) = (0_u64, text);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let unit = rest[end..].chars().next().and_then(|unit| UNITS.iter().find(|(name, _)| *name == unit));
+        let (number, (_, factor)) = (rest[..end].parse::<u64>().map_err(|_| wrong())?, unit.ok_or_else(wrong)?);
+        seconds = number.checked_mul(*factor).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
+        rest = &rest[end + 1..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_kubectl_reads_them() {
+        let cases = [("90s", Some(90)), ("5m", Some(300)), ("1h30m", Some(5400)), ("7", Some(7)), ("0s", Some(0))];
+        let wrong = ["", "s", "5x", "1h30", "-1s", "99999999999999999999s"].map(|text| (text, None));
+        for (text, seconds) in cases.into_iter().chain(wrong) {
+            assert_eq!(time(text).ok(), seconds.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn prune_needs_the_name_that_it_prunes_under() {
+        let error = Args::try_parse_from(["kprov", "apply", "-f", "a.yaml", "--prune"]).unwrap_err().to_string();
+        assert!(error.contains("--name"), "{error}");
+    }
 }

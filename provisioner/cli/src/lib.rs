@@ -24,7 +24,8 @@ pub use road::{down, up};
 
 /// Runs the command that the process was started with.
 ///
-/// Exit codes: 0 done, 1 failed, 2 arguments that make no sense.
+/// Exit codes: 0 done, 1 failed, 2 arguments that make no sense. A diff ends with 1 when there is one, and with 2 when it
+/// failed.
 #[must_use]
 pub fn main() -> ExitCode {
     // A shim lives for as long as its pod: it gets neither threads nor TLS.
@@ -33,11 +34,13 @@ pub fn main() -> ExitCode {
     }
     let args = Args::parse();
     rustls::crypto::ring::default_provider().install_default().ok();
+    // 1 is what a diff says when there is one.
+    let failed = if matches!(args.command, Command::Diff(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
     match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            failed
         }
     }
 }
@@ -62,13 +65,14 @@ pub fn child() -> Option<ExitCode> {
     (is_server || first == "runtime-shim" || first == "echo-server").then(main)
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
+fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Command::Serve(options) = args.command {
-        return serve::run(options);
+        return serve::run(options).map(|()| ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(async {
-        match args.command {
+        let done = match args.command {
+            Command::Diff(options) => return cmd::diff::run(options).await,
             Command::Up(options) => cmd::up::run(options).await,
             Command::Down(options) => cmd::down::run(options).await,
             Command::Status(options) => cmd::status::run(options).await,
@@ -80,9 +84,12 @@ fn run(args: Args) -> anyhow::Result<()> {
             Command::Image(ImageCommand::Remove(options)) => cmd::image::remove(&options),
             Command::Node(NodeCommand::Stop(options)) => cmd::node::run(&options, Power::Off).await,
             Command::Node(NodeCommand::Start(options)) => cmd::node::run(&options, Power::On).await,
+            Command::Apply(options) => cmd::apply::run(options).await,
+            Command::Delete(options) => cmd::delete::run(options).await,
             Command::EchoServer(options) => cmd::echo::run(options).await,
             Command::Serve(_) => unreachable!("serve makes a runtime of its own"),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     });
     // A thread that waits for a server's lock must not keep the process alive.
     runtime.shutdown_background();

@@ -22,6 +22,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// Lets `print` write without the line in its way.
+    pub(crate) fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
     /// Takes the line away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

@@ -1,5 +1,6 @@
 //! Measured runs of the command, printed with the machine that they come from.
 
+pub mod build;
 mod container;
 mod idle;
 mod load;

@@ -12,6 +12,7 @@ use kprov_tests::{bench, images};
 
 const HELP: &str = "recipes:
   cargo xtask images                 build the images that tests use, into target/images
+  cargo xtask bench build            build an application of builders from nothing: time, memory, size of our sources
   cargo xtask bench [WORD...]        measure a release build; WORD: readyz up idle size container pod creates gets watchers
       --binary PATH                  measure this kprov instead, with the measuring side as it is built
       --runs N                       repeat what takes long so often [default: 5]
@@ -32,6 +33,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn bench(arguments: Vec<String>) -> anyhow::Result<()> {
+    if arguments == ["build"] {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this crate is in no workspace")?;
+        return bench::build::run(workspace);
+    }
     let mut options =
         bench::Options { binary: PathBuf::new(), runs: 5, load: Duration::from_secs(4), only: Vec::new() };
     let mut rest = arguments.iter();

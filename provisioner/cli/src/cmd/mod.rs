@@ -1,6 +1,9 @@
 //! One file a verb.
 
+pub(crate) mod apply;
 pub(crate) mod cluster_file;
+pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod down;
 pub(crate) mod echo;
 pub(crate) mod image;
@@ -10,3 +13,5 @@ pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod validate;
+
+mod objects;
