@@ -3,8 +3,7 @@
 //! A scenario is skipped as a whole when it needs a kind that upstream serves and kprov does not. Each family's
 //! agreement is printed; less than the committed floor fails.
 //!
-//! One recorded family is left out, since what it rests on is not built: `admission` (Pod Security and other admission
-//! that refuses by what an object holds).
+//! Where it is known why answers differ, `DISAGREEMENTS.md` says so.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
@@ -28,10 +27,11 @@ const WATCHES: usize = 32;
 
 /// The least agreement of a family, in thousandths of the steps that were played: code, meaning, exact.
 const FLOORS: &[(&str, [usize; 3])] = &[
-    ("apply", [998, 993, 938]),
+    ("admission", [890, 885, 700]),
+    ("apply", [998, 993, 940]),
     ("bootstrap", [980, 970, 960]),
     ("crd", [1000, 985, 978]),
-    ("create", [1000, 994, 928]),
+    ("create", [1000, 994, 946]),
     ("discovery", [540, 405, 405]),
     ("error", [1000, 1000, 988]),
     ("page", [1000, 1000, 952]),
@@ -40,7 +40,7 @@ const FLOORS: &[(&str, [usize; 3])] = &[
     ("subresource", [1000, 1000, 969]),
     ("table", [1000, 1000, 962]),
     ("update", [1000, 1000, 910]),
-    ("validation", [996, 996, 965]),
+    ("validation", [996, 996, 966]),
     ("watch", [1000, 1000, 1000]),
 ];
 

@@ -4,8 +4,8 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, Repl
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplate,
-    ReplicationController, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    PodTemplate, ReplicationController, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
@@ -20,6 +20,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<ConfigMap>(),
     Kind::of::<Endpoints>(),
     Kind::of::<Event>(),
+    Kind::of::<LimitRange>(),
     Kind::of::<Namespace>(),
     Kind::of::<Node>(),
     Kind::of::<PersistentVolume>(),

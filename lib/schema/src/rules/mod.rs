@@ -13,6 +13,7 @@ mod fields;
 pub mod job;
 mod job_status;
 pub mod lease;
+pub mod limit_range;
 pub mod namespace;
 pub mod node;
 pub mod pod;

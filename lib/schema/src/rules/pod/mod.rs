@@ -36,6 +36,8 @@ pub(crate) mod volumes;
 pub(crate) mod warnings;
 mod windows;
 
+pub use pod_resources::totals;
+
 /// What the checks of a pod's parts must know of where they stand.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options {

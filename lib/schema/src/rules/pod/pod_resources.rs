@@ -73,6 +73,16 @@ pub(super) fn fill_defaults(spec: &mut PodSpec) {
     spec.resources = Some(resources);
 }
 
+/// What a pod requests, or is limited to: what it says of itself wins over what its containers need together.
+#[must_use]
+pub fn totals(spec: &PodSpec, of_limits: bool) -> std::collections::BTreeMap<String, Quantity> {
+    let pick = if of_limits { limits } else { requests };
+    let own = spec.resources.as_ref().and_then(pick);
+    let of_containers = aggregate(spec, pick);
+    let all = of_containers.iter().chain(own.into_iter().flatten());
+    all.map(|(name, amount)| (name.clone(), Quantity::from(amount))).collect()
+}
+
 /// What all containers need at the worst moment: those that run together summed, or an init container before them.
 pub(crate) fn aggregate(spec: &PodSpec, list: List) -> Amounts {
     let mut running = Amounts::new();

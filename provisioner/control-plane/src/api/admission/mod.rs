@@ -1,6 +1,7 @@
 //! What must be true of the cluster for a write to go ahead, as a table of named steps.
 
 mod addresses;
+mod limit_ranger;
 mod namespace;
 mod node;
 mod pod;
@@ -68,6 +69,7 @@ const VOLUMES: (&str, &str) = ("", "persistentvolumes");
 /// Upstream's order.
 const STEPS: &[Step] = &[
     Step { name: "NamespaceLifecycle", resource: None, run: namespace::exists },
+    Step { name: "LimitRanger", resource: Some(("", "pods")), run: limit_ranger::fill },
     Step { name: "ServiceAccount", resource: Some(("", "pods")), run: service_account::admit },
     Step { name: "NodeRestriction", resource: Some(("", "nodes")), run: node::own_node },
     Step { name: "NodeRestriction", resource: Some(("coordination.k8s.io", "leases")), run: node::own_lease },
@@ -98,8 +100,11 @@ struct Judge {
 }
 
 /// Upstream's order.
-const JUDGES: &[Judge] =
-    &[Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), run: storage::may_grow }];
+const JUDGES: &[Judge] = &[
+    Judge { name: "LimitRanger", resource: Some(("", "pods")), run: limit_ranger::pod },
+    Judge { name: "LimitRanger", resource: Some(CLAIMS), run: limit_ranger::claim },
+    Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), run: storage::may_grow },
+];
 
 fn concerns(resource: Option<(&str, &str)>, kind: &Kind) -> bool {
     resource.is_none_or(|(group, plural)| kind.resource.group == group && kind.resource.plural == plural)
