@@ -5,7 +5,11 @@
 use std::fmt::Debug;
 
 use kprov::build::*;
-use kprov::k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, scheduling::v1 as scheduling};
+use kprov::k8s_openapi::api::{
+    apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery,
+    networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling,
+    storage::v1 as storage,
+};
 use kprov::schema::structure::{Node, Shape, Struct, schema};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -121,8 +125,35 @@ objects! {
     "batch.v1" CronJob batch::CronJob;
     "batch.v1" Job batch::Job;
     "core.v1" Pod core::Pod;
+    "autoscaling.v2" HorizontalPodAutoscaler autoscaling::HorizontalPodAutoscaler;
+    "core.v1" ConfigMap core::ConfigMap;
+    "core.v1" LimitRange core::LimitRange;
+    "core.v1" Namespace core::Namespace;
+    "core.v1" PersistentVolume core::PersistentVolume;
+    "core.v1" PersistentVolumeClaim core::PersistentVolumeClaim;
+    "core.v1" ResourceQuota core::ResourceQuota;
+    "core.v1" Secret core::Secret;
+
     "core.v1" ServiceAccount core::ServiceAccount;
+    "discovery.v1" EndpointSlice discovery::EndpointSlice;
+    "networking.v1" Ingress networking::Ingress;
+    "networking.v1" IngressClass networking::IngressClass;
+    "networking.v1" NetworkPolicy networking::NetworkPolicy;
+    "policy.v1" PodDisruptionBudget policy::PodDisruptionBudget;
+    "rbac.v1" ClusterRole rbac::ClusterRole;
+    "rbac.v1" ClusterRoleBinding rbac::ClusterRoleBinding;
+    "rbac.v1" Role rbac::Role;
+    "rbac.v1" RoleBinding rbac::RoleBinding;
     "scheduling.v1" PriorityClass scheduling::PriorityClass;
+    "storage.v1" StorageClass storage::StorageClass;
+}
+
+#[test]
+fn services_come_back_as_of_any_sort() {
+    each("core.v1", "Service", 60, |value| {
+        comes_back::<Service<Any>, core::Service>(value.clone());
+        is_written_alike::<Service<Any>, core::Service>(value);
+    });
 }
 
 #[test]

@@ -235,6 +235,15 @@ impl Of<Target> for PortName {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
 impl From<Target> for IntOrString {
     fn from(target: Target) -> Self {
         match target {
@@ -262,6 +271,12 @@ impl Percent {
     pub const fn new(percent: u16) -> Self {
         assert!(percent <= 100, "a share is 0 to 100 per cent");
         Self(percent)
+    }
+
+    /// The hundredths.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        i32::from(self.0)
     }
 }
 

@@ -1,8 +1,12 @@
-//! Config maps and secrets: texts that pods read as files or environment.
+//! Config maps: texts that pods read as files or environment.
 
+use std::path::Path;
+
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 
-use super::env::{ConfigMapKey, KeyOf, SecretKey};
+use super::env::{ConfigMapKey, KeyOf};
+use super::files;
 use super::object::named;
 use super::text::{DataKey, Name, Of};
 use super::wraps::object;
@@ -35,41 +39,31 @@ impl ConfigMap {
         self
     }
 
-    /// One of its texts, for an environment variable.
-    ///
-    /// Panics when it has no such key: that is a mistake in the program, not in its input.
+    /// Adds bytes that are no text under a key.
     #[must_use]
     #[track_caller]
-    pub fn key(&self, key: impl Of<DataKey>) -> ConfigMapKey {
-        KeyOf::present(self, key.checked(), self.0.data.iter().flat_map(|data| data.keys()))
-    }
-}
-
-object! {
-    /// Texts that few may read.
-    ///
-    /// ```
-    /// use kprov::build::*;
-    /// let db = Secret::new("db").text("password", "s3cret");
-    /// let web = Container::new("web", "nginx:1.27").env("PASSWORD", db.key("password"));
-    /// # let _ = web;
-    /// ```
-    namespaced Secret(core::Secret)
-}
-
-impl Secret {
-    /// An empty secret of no particular type.
-    #[must_use]
-    #[track_caller]
-    pub fn new(name: impl Of<Name>) -> Self {
-        Self(core::Secret { metadata: named(name.checked()), ..core::Secret::default() })
+    pub fn bytes(mut self, key: impl Of<DataKey>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.0.binary_data.get_or_insert_default().insert(key.checked().into(), ByteString(bytes.into()));
+        self
     }
 
-    /// Adds a text under a key; the server encodes it.
+    /// Adds a file's content under its name, or those of all files in a folder. What is no text becomes bytes.
+    ///
+    /// Errors: what can't be read, or whose name is no key.
+    pub fn read(mut self, path: impl AsRef<Path>) -> std::io::Result<Self> {
+        for (key, content) in files::read(path.as_ref())? {
+            self = match String::from_utf8(content) {
+                Ok(text) => self.file(key, text),
+                Err(error) => self.bytes(key, error.into_bytes()),
+            };
+        }
+        Ok(self)
+    }
+
+    /// Never changes again; only deleting and making it anew does.
     #[must_use]
-    #[track_caller]
-    pub fn text(mut self, key: impl Of<DataKey>, text: impl Into<String>) -> Self {
-        self.0.string_data.get_or_insert_default().insert(key.checked().into(), text.into());
+    pub fn immutable(mut self) -> Self {
+        self.0.immutable = Some(true);
         self
     }
 
@@ -78,19 +72,7 @@ impl Secret {
     /// Panics when it has no such key: that is a mistake in the program, not in its input.
     #[must_use]
     #[track_caller]
-    pub fn key(&self, key: impl Of<DataKey>) -> SecretKey {
-        let texts = self.0.string_data.iter().flat_map(|data| data.keys());
-        KeyOf::present(self, key.checked(), texts.chain(self.0.data.iter().flat_map(|data| data.keys())))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[should_panic(expected = "Secret db has no key \"pasword\"; its keys: password, user")]
-    fn a_key_that_is_not_there_is_a_mistake() {
-        let _ = Secret::new("db").text("password", "x").text("user", "y").key("pasword");
+    pub fn key(&self, key: impl Of<DataKey>) -> ConfigMapKey {
+        KeyOf::present(self, key.checked(), self.0.data.iter().flat_map(|data| data.keys()))
     }
 }

@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::config::{ConfigMap, Secret};
+use super::config::ConfigMap;
 use super::object::{Named, Object};
+use super::secret::Secret;
 use super::text::{DataKey, DnsLabel, Key, Name, Of};
 use super::wraps::part;
 

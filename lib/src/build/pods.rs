@@ -5,9 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::account::ServiceAccount;
 use super::amount::Time;
-use super::config::Secret;
 use super::container::Container;
 use super::object::Named;
+use super::secret::Secret;
 use super::security;
 use super::text::{Key, LabelValue, Name, Of};
 use super::volume::{Mountable, Volume};

@@ -8,7 +8,7 @@ use super::amount::Portion;
 use super::container::Container;
 use super::object::Object;
 use super::pod::Template;
-use super::service::Service;
+use super::service::{Headless, Service};
 use super::storage::PersistentVolumeClaim;
 use super::text::{DnsLabel, Name, Of};
 use super::volume::Mount;
@@ -80,8 +80,8 @@ impl StatefulSet {
     /// ```
     #[must_use]
     #[track_caller]
-    pub fn service(&self) -> Service {
-        let name: Name = self
+    pub fn service(&self) -> Service<Headless> {
+        let name: DnsLabel = self
             .0
             .spec
             .service_name

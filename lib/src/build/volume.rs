@@ -10,8 +10,9 @@ pub use files::{Downward, Files, InFile, MetaField, Projected};
 pub use kinds::{Claimed, EmptyDir, Ephemeral, HostPath, HostPathType, ImageVolume};
 pub use network::{Csi, NetworkDisk, Nfs};
 
-use super::config::{ConfigMap, Secret};
+use super::config::ConfigMap;
 use super::object::Named;
+use super::secret::Secret;
 use super::storage::PersistentVolumeClaim;
 use super::text::{DnsLabel, Of};
 use super::wraps::part;

@@ -10,7 +10,7 @@ use super::object::{Object, named};
 use super::pod::Template;
 use super::pods::Pods;
 use super::service::Service;
-use super::text::{Key, LabelValue, Name, Of, PortName};
+use super::text::{DnsLabel, Key, LabelValue, Name, Of, PortName};
 
 /// The label that goes by the name of a workload.
 const NAME_LABEL: &str = "app.kubernetes.io/name";
@@ -172,7 +172,7 @@ pub trait Workload: Object + Pods + Selects {
             target_port: Some(target.into()),
             ..core::ServicePort::default()
         };
-        let name: Name = self.name().parse().unwrap_or_else(|error| panic!("{error}"));
+        let name: DnsLabel = self.name().parse().unwrap_or_else(|error| panic!("{error}"));
         let service = Service::new(name, self.selector());
         service.edit(|raw| raw.spec.get_or_insert_default().ports = Some(vec![service_port]))
     }

@@ -4,9 +4,10 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{Volume, kind, name_after};
 use crate::build::amount::Time;
-use crate::build::config::{ConfigMap, Secret};
+use crate::build::config::ConfigMap;
 use crate::build::env::ResourceField;
 use crate::build::object::Named;
+use crate::build::secret::Secret;
 use crate::build::text::{DataKey, DnsLabel, Key, Of};
 
 kind! {

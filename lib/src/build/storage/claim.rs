@@ -1,0 +1,92 @@
+//! Claims.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as core;
+
+use super::{Access, PersistentVolume, StorageClass};
+use crate::build::amount::Bytes;
+use crate::build::object::{Named, named};
+use crate::build::text::{Key, LabelValue, Name, Of};
+use crate::build::wraps::object;
+
+object! {
+    /// Asks for storage that outlives pods.
+    ///
+    /// ```
+    /// use kprov::build::*;
+    /// let data = PersistentVolumeClaim::new("data", "4Gi").class("fast");
+    /// let db = Container::new("db", "mysql:8").mount(&data, "/var/lib/mysql");
+    /// # let _ = db;
+    /// ```
+    /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#persistentvolumeclaims>
+    namespaced PersistentVolumeClaim(core::PersistentVolumeClaim)
+}
+
+impl PersistentVolumeClaim {
+    /// At least that much, mounted for writing by one node at a time ([`Access::ReadWriteOnce`]), of the cluster's
+    /// default class.
+    #[must_use]
+    #[track_caller]
+    pub fn new(name: impl Of<Name>, size: impl Of<Bytes>) -> Self {
+        let requests = BTreeMap::from([("storage".to_owned(), size.checked().into())]);
+        let resources = core::VolumeResourceRequirements { requests: Some(requests), limits: None };
+        let spec = core::PersistentVolumeClaimSpec {
+            access_modes: Some(vec![Access::ReadWriteOnce.into()]),
+            resources: Some(resources),
+            ..core::PersistentVolumeClaimSpec::default()
+        };
+        let metadata = named(name.checked());
+        Self(core::PersistentVolumeClaim { metadata, spec: Some(spec), ..core::PersistentVolumeClaim::default() })
+    }
+
+    fn spec(&mut self) -> &mut core::PersistentVolumeClaimSpec {
+        self.0.spec.get_or_insert_default()
+    }
+
+    /// Who may have it at once, in place of one node.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.spec().access_modes = Some(vec![access.into()]);
+        self
+    }
+
+    /// Of that class.
+    #[must_use]
+    #[track_caller]
+    pub fn class(mut self, class: impl Named<StorageClass>) -> Self {
+        self.spec().storage_class_name = Some(class.object_name().into());
+        self
+    }
+
+    /// Of no class, also where the cluster has a default one: only volumes made by hand fit.
+    #[must_use]
+    pub fn without_class(mut self) -> Self {
+        self.spec().storage_class_name = Some(String::new());
+        self
+    }
+
+    /// Only a volume with this label; called again, with this one too.
+    #[must_use]
+    #[track_caller]
+    pub fn volume_label(mut self, key: impl Of<Key>, value: impl Of<LabelValue>) -> Self {
+        let labels = self.spec().selector.get_or_insert_default().match_labels.get_or_insert_default();
+        labels.insert(key.checked().into(), value.checked().into());
+        self
+    }
+
+    /// That volume and no other.
+    #[must_use]
+    #[track_caller]
+    pub fn volume(mut self, volume: impl Named<PersistentVolume>) -> Self {
+        self.spec().volume_name = Some(volume.object_name().into());
+        self
+    }
+
+    /// As a raw device, without a file system.
+    #[must_use]
+    pub fn block(mut self) -> Self {
+        self.spec().volume_mode = Some("Block".to_owned());
+        self
+    }
+}

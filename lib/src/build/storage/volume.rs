@@ -1,0 +1,170 @@
+//! Volumes made by hand.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as core;
+
+use super::{Access, PersistentVolumeClaim, Reclaim, StorageClass};
+use crate::build::amount::Bytes;
+use crate::build::object::{Named, Object, named};
+use crate::build::placement::NodeRule;
+use crate::build::text::{Name, Of};
+use crate::build::wraps::{object, part};
+
+object! {
+    /// Storage that claims are bound to, made by hand.
+    ///
+    /// ```
+    /// use kprov::build::*;
+    /// let share = PersistentVolume::new("share", "100Gi", Source::nfs("10.0.0.7", "/exports/shop"))
+    ///     .access(Access::ReadWriteMany)
+    ///     .mount_option("nfsvers=4.1");
+    /// let disk = PersistentVolume::new("disk", "1Ti", Source::local("/mnt/ssd1"))
+    ///     .on_nodes(NodeRule::label("kubernetes.io/hostname").is_in(["node-1"]));
+    /// # let _ = (share, disk);
+    /// ```
+    /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>
+    cluster PersistentVolume(core::PersistentVolume)
+}
+
+part! {
+    /// What a volume consists of. Sources that have no function here are set by `edit`.
+    ///
+    /// ```
+    /// use kprov::build::*;
+    /// let disk = Source::csi("ebs.csi.aws.com", "vol-0eb2505986bf40ee1").file_system("ext4");
+    /// # let _ = disk;
+    /// ```
+    Source(core::PersistentVolumeSpec)
+}
+
+impl Source {
+    fn of(set: impl FnOnce(&mut core::PersistentVolumeSpec)) -> Self {
+        let mut spec = core::PersistentVolumeSpec::default();
+        set(&mut spec);
+        Self(spec)
+    }
+
+    /// A folder of whichever node the pod is on: for trying out on one node.
+    #[must_use]
+    pub fn host_path(path: impl Into<String>) -> Self {
+        let path = path.into();
+        Self::of(|spec| spec.host_path = Some(core::HostPathVolumeSource { path, type_: None }))
+    }
+
+    /// A disk of one node, which [`PersistentVolume::on_nodes`] names.
+    #[must_use]
+    pub fn local(path: impl Into<String>) -> Self {
+        let path = path.into();
+        Self::of(|spec| spec.local = Some(core::LocalVolumeSource { path, fs_type: None }))
+    }
+
+    /// A folder that an NFS server exports.
+    #[must_use]
+    pub fn nfs(server: impl Into<String>, path: impl Into<String>) -> Self {
+        let (server, path) = (server.into(), path.into());
+        Self::of(|spec| spec.nfs = Some(core::NFSVolumeSource { server, path, read_only: None }))
+    }
+
+    /// A volume that a CSI driver knows by that handle.
+    #[must_use]
+    #[track_caller]
+    pub fn csi(driver: impl Of<Name>, handle: impl Into<String>) -> Self {
+        let driver = driver.checked().into();
+        let volume_handle = handle.into();
+        Self::of(|spec| {
+            spec.csi = Some(core::CSIPersistentVolumeSource { driver, volume_handle, ..<_>::default() });
+        })
+    }
+
+    /// The file system of a CSI volume, such as `ext4`.
+    ///
+    /// Panics when the volume is of another source.
+    #[must_use]
+    #[track_caller]
+    pub fn file_system(mut self, kind: impl Into<String>) -> Self {
+        let csi = self.0.csi.as_mut().expect("only a CSI volume says its file system: `Source::csi(..)`");
+        csi.fs_type = Some(kind.into());
+        self
+    }
+}
+
+impl PersistentVolume {
+    /// A volume of that size, mounted for writing by one node at a time ([`Access::ReadWriteOnce`]).
+    #[must_use]
+    #[track_caller]
+    pub fn new(name: impl Of<Name>, size: impl Of<Bytes>, source: Source) -> Self {
+        let spec = core::PersistentVolumeSpec {
+            capacity: Some(BTreeMap::from([("storage".to_owned(), size.checked().into())])),
+            access_modes: Some(vec![Access::ReadWriteOnce.into()]),
+            ..source.0
+        };
+        Self(core::PersistentVolume { metadata: named(name.checked()), spec: Some(spec), status: None })
+    }
+
+    fn spec(&mut self) -> &mut core::PersistentVolumeSpec {
+        self.0.spec.get_or_insert_default()
+    }
+
+    /// Who may have it at once, in place of one node.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.spec().access_modes = Some(vec![access.into()]);
+        self
+    }
+
+    /// Of that class: only claims that ask for the class fit.
+    #[must_use]
+    #[track_caller]
+    pub fn class(mut self, class: impl Named<StorageClass>) -> Self {
+        self.spec().storage_class_name = Some(class.object_name().into());
+        self
+    }
+
+    /// What becomes of it when its claim goes; without it, it stays.
+    #[must_use]
+    pub fn reclaim(mut self, policy: Reclaim) -> Self {
+        self.spec().persistent_volume_reclaim_policy = Some(policy.into());
+        self
+    }
+
+    /// As a raw device, without a file system.
+    #[must_use]
+    pub fn block(mut self) -> Self {
+        self.spec().volume_mode = Some("Block".to_owned());
+        self
+    }
+
+    /// Mounts it with that option too, such as `nfsvers=4.1`.
+    #[must_use]
+    pub fn mount_option(mut self, option: impl Into<String>) -> Self {
+        self.spec().mount_options.get_or_insert_default().push(option.into());
+        self
+    }
+
+    /// It is reached only from nodes that keep the rule; called again, this rule too.
+    #[must_use]
+    pub fn on_nodes(mut self, rule: NodeRule) -> Self {
+        let affinity = self.spec().node_affinity.get_or_insert_default();
+        let terms = &mut affinity.required.get_or_insert_default().node_selector_terms;
+        if terms.is_empty() {
+            terms.push(core::NodeSelectorTerm::default());
+        }
+        let rule = core::NodeSelectorRequirement::from(rule);
+        for term in terms {
+            term.match_expressions.get_or_insert_default().push(rule.clone());
+        }
+        self
+    }
+
+    /// Kept for that claim and no other.
+    #[must_use]
+    pub fn reserved_for(mut self, claim: &PersistentVolumeClaim) -> Self {
+        self.spec().claim_ref = Some(core::ObjectReference {
+            name: Some(claim.name().to_owned()),
+            namespace: Some(claim.meta().namespace.clone().unwrap_or_else(|| "default".to_owned())),
+            ..core::ObjectReference::default()
+        });
+        self
+    }
+}
