@@ -53,7 +53,8 @@ LEAVES = {
 }
 BASIC = {'string': 'string', 'bool': 'bool', 'int32': 'int32', 'int64': 'int64', 'int': 'int64', 'float64': 'double', 'uint64': 'int64', 'uint32': 'int64'}
 # Field defaults that server-side apply needs to know an item by; the published v2 schema carries no defaults.
-KEY_DEFAULTS = {('io.k8s.api.core.v1.ContainerPort', 'protocol'): 'TCP', ('io.k8s.api.core.v1.ServicePort', 'protocol'): 'TCP'}
+KEY_DEFAULTS = {('io.k8s.api.core.v1.ContainerPort', 'protocol'): 'TCP', ('io.k8s.api.core.v1.ServicePort', 'protocol'): 'TCP',
+                ('io.k8s.api.core.v1.LocalObjectReference', 'name'): ''}
 # Fields that are written only when a feature that is off by default fills them.
 GATED = {('io.k8s.api.storage.v1.CSINode', 'status')}
 # Bodies that no definition of a served kind leads to.
@@ -223,7 +224,7 @@ def definition_lines(go, definitions, name, seen, queue, schema=None):
             p.pop('enum', None)
         presence = ('!' if f['json'] in required else '') + ('*' if f['pointer'] else '') + ('?' if f['omit'] else '') + ('0' if f['zero'] or (name, f['json']) in GATED else '')
         extra = attributes(p)
-        if default := KEY_DEFAULTS.get((name, f['json'])):
+        if (default := KEY_DEFAULTS.get((name, f['json']))) is not None:
             extra.append('default=' + json.dumps(default))
         if 'schema-or' in f['type'] and EXTENSIONS + 'JSONSchemaProps' not in seen:
             queue.append((EXTENSIONS + 'JSONSchemaProps', None))

@@ -15,30 +15,47 @@ pub fn canonicalise(kind: &Kind, object: &mut Object) {
     structured(&kind.structure(), object.map_mut());
 }
 
+/// Brings an object into the form in which it is written before it is stored: lists and maps that are always written
+/// are empty where they were given so.
+pub fn written(kind: &Kind, object: &mut Object) {
+    match &kind.structure() {
+        Ref::Published(index) => tidy(&Ref::Published(*index), object.map_mut(), Form::Written),
+        made @ Ref::Made(_) => structured(made, object.map_mut()),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it was given.
+    Written,
+    /// As it comes back from the store.
+    Stored,
+}
+
 /// The same for a map of a known structure.
 pub fn structured(structure: &Ref, map: &mut Map<String, Value>) {
     match structure {
-        Ref::Published(_) => tidy(structure, map),
+        Ref::Published(_) => tidy(structure, map, Form::Stored),
         Ref::Made(made) => {
             for field in &made.fields {
                 if let (Shape::Struct(inner @ Ref::Published(_)), Some(Value::Object(value))) =
                     (&field.node.shape, map.get_mut(field.name.as_ref()))
                 {
-                    tidy(inner, value);
+                    tidy(inner, value, Form::Stored);
                 }
             }
         }
     }
 }
 
-fn tidy(structure: &Struct, map: &mut Map<String, Value>) {
+fn tidy(structure: &Struct, map: &mut Map<String, Value>, form: Form) {
     for field in &structure.fields {
         match map.get_mut(field.name.as_ref()) {
             Some(value) if !value.is_null() => {
-                tidy_value(&field.node, value);
+                tidy_value(&field.node, value, form);
                 if is_left_out(field, value) {
                     map.remove(field.name.as_ref());
-                } else if !field.presence.pointer && is_empty_collection(&field.node, value) {
+                } else if form == Form::Stored && !field.presence.pointer && is_empty_collection(&field.node, value) {
                     // Upstream stores messages, where an empty list or map can't be told from none.
                     *value = Value::Null;
                 }
@@ -92,7 +109,7 @@ pub(crate) fn zero(node: &Node) -> Value {
         Shape::Duration => Value::from("0s"),
         Shape::Struct(inner) => {
             let mut map = Map::new();
-            tidy(inner, &mut map);
+            tidy(inner, &mut map, Form::Stored);
             Value::Object(map)
         }
         Shape::Time | Shape::MicroTime | Shape::Any | Shape::List(_) | Shape::Wrapped | Shape::Map(_) => Value::Null,
@@ -101,16 +118,16 @@ pub(crate) fn zero(node: &Node) -> Value {
     }
 }
 
-fn tidy_value(node: &Node, value: &mut Value) {
+fn tidy_value(node: &Node, value: &mut Value, form: Form) {
     match (&node.shape, value) {
-        (Shape::Struct(inner), Value::Object(map)) => tidy(inner, map),
-        (Shape::List(item), Value::Array(items)) => items.iter_mut().for_each(|one| tidy_item(item, one)),
-        (Shape::Map(item), Value::Object(entries)) => entries.values_mut().for_each(|one| tidy_item(item, one)),
-        (Shape::SchemaOr(_, schema), Value::Object(map)) => tidy(schema, map),
+        (Shape::Struct(inner), Value::Object(map)) => tidy(inner, map, form),
+        (Shape::List(item), Value::Array(items)) => items.iter_mut().for_each(|one| tidy_item(item, one, form)),
+        (Shape::Map(item), Value::Object(entries)) => entries.values_mut().for_each(|one| tidy_item(item, one, form)),
+        (Shape::SchemaOr(_, schema), Value::Object(map)) => tidy(schema, map, form),
         (Shape::SchemaOr(Other::Schemas, schema), Value::Array(schemas)) => {
             for one in schemas {
                 if let Value::Object(map) = one {
-                    tidy(schema, map);
+                    tidy(schema, map, form);
                 }
             }
         }
@@ -118,11 +135,11 @@ fn tidy_value(node: &Node, value: &mut Value) {
     }
 }
 
-fn tidy_item(node: &Node, value: &mut Value) {
+fn tidy_item(node: &Node, value: &mut Value, form: Form) {
     if value.is_null() {
         *value = zero(node);
     } else {
-        tidy_value(node, value);
+        tidy_value(node, value, form);
     }
 }
 

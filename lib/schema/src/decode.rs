@@ -164,9 +164,11 @@ pub fn configuration(body: &[u8]) -> Result<(Object, Vec<String>), Status> {
     Ok((object, complaints))
 }
 
-/// Reads what an apply made of an object. Errors are 500, upstream's answer to values that no field can hold.
-pub fn applied(target: &Target, object: Object) -> Result<Object, Status> {
-    let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+/// Reads what an apply of a configuration made of an object.
+///
+/// Errors are 500, upstream's answer to values that no field can hold; they name the configuration.
+pub fn applied(target: &Target, object: Object, config: &Object) -> Result<Object, Status> {
+    let (namespace, name) = (config.namespace(), config.name());
     let reading = Reading::default();
     let map = reading.read(&target.structure, Value::from(object)).map_err(|error| {
         let shown = format!("{}/{}, Kind={}", target.group, target.version, target.kind);

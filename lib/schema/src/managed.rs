@@ -122,7 +122,8 @@ impl Scene<'_> {
 
     /// Who owns what after a write that made `new` of `live`; neither says who owns its fields.
     ///
-    /// `live` is `None` for a creation. Objects that nobody owned a field of stay so.
+    /// `live` is `None` for a creation. Objects that nobody owned a field of stay so, and nobody owns a field of one
+    /// whose items can't be told apart.
     #[must_use]
     pub fn update(&self, live: Option<&Object>, new: &Object, before: Managed) -> Managed {
         if live.is_some() && before.0.is_empty() {
@@ -137,6 +138,9 @@ impl Scene<'_> {
     fn changed(&self, live: &Object, new: &Object, before: Managed, mut me: Entry) -> Managed {
         let before = fit::fitted(self, before, live);
         let (mut managed, comparison, _) = self.shifted(live, new, before, None);
+        if comparison.untold {
+            return Managed::default();
+        }
         me.fields = comparison.set().difference(&Set::of_fields(NOBODYS));
         if !me.fields.is_empty() {
             if let Some(earlier) = managed.get(&me) {
@@ -185,8 +189,9 @@ impl Scene<'_> {
     }
 
     fn compared(&self, structure: &Ref, live: &Object, new: &Object) -> Comparison {
-        let Comparison { added, modified, removed } = compare(structure, live, new);
+        let Comparison { added, modified, removed, untold } = compare(structure, live, new);
         Comparison {
+            untold,
             added: self.reset.kept(added),
             modified: self.reset.kept(modified),
             removed: self.reset.kept(removed),

@@ -1,6 +1,7 @@
 //! How a request ended, as a client reads it.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -51,6 +52,8 @@ pub struct Status {
     pub details: Option<Map<String, Value>>,
     /// `metadata.continue`, for an expired continue token.
     pub next: Option<String>,
+    /// Advice that came up before the failure, see [`Self::warnings`]; mostly there is none.
+    pub advice: Option<Arc<Vec<String>>>,
 }
 
 impl std::error::Error for Status {}
@@ -64,7 +67,22 @@ impl fmt::Display for Status {
 impl Status {
     /// A failure without details.
     pub fn failure(code: u16, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), message: message.into(), details: None, next: None }
+        Self { code, reason: reason.into(), message: message.into(), details: None, next: None, advice: None }
+    }
+
+    /// The same with advice that came up before.
+    #[must_use]
+    pub fn advised(mut self, warnings: &[String]) -> Self {
+        if !warnings.is_empty() {
+            self.advice = Some(Arc::new(warnings.iter().chain(self.warnings()).cloned().collect()));
+        }
+        self
+    }
+
+    /// Texts for the `Warning` headers that go back with the failure.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        self.advice.as_ref().map_or(&[], |advice| advice.as_slice())
     }
 
     fn about(code: u16, reason: &str, message: String, resource: &Resource, name: &str) -> Self {
@@ -301,6 +319,7 @@ impl Status {
             message: text("message"),
             details: body.get("details").and_then(Value::as_object).cloned(),
             next: body.pointer("/metadata/continue").and_then(Value::as_str).map(str::to_owned),
+            advice: None,
         })
     }
 

@@ -256,6 +256,7 @@ impl Node {
     pub fn ownership(&self) -> &Ownership {
         match (&self.shape, &self.ownership) {
             (Shape::Struct(inner), Ownership::Granular) if inner.atomic => &Ownership::Whole,
+            (_, Ownership::Apart) => &Ownership::Granular,
             (_, ownership) => ownership,
         }
     }
@@ -327,6 +328,8 @@ pub enum Ownership {
     Whole,
     /// Each field or entry by itself.
     Granular,
+    /// The same, whatever the definition says of itself.
+    Apart,
     /// Each item of a list by its value.
     Set,
     /// Each item of a list by these fields of it.

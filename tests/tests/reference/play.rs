@@ -1,5 +1,6 @@
 //! Scenarios with the server that they are played against.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use kprov_control_plane::store::Store;
 use kprov_control_plane::world::real;
 use kprov_schema::structure::schema;
 use kprov_schema::{KINDS, Resource};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::ser::Formatter;
 use serde_json::{Value, json};
 
 use crate::compare::{Answer, Level, agreement};
@@ -121,7 +123,7 @@ impl Player {
         let body = match body {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
-            other => other.to_string(),
+            other => spaced(other),
         };
         let request = request.body(Full::new(Bytes::from(body))).unwrap();
         let response = self.server.handle(request, Some(&self.admin)).await;
@@ -229,6 +231,25 @@ fn answer(got: &Got, sent: &str, names: &Names) -> Answer {
     let body = serde_json::from_str(&text).unwrap_or_else(|_| lines(&text));
     let warnings: Vec<&str> = got.warnings.iter().map(|one| one.trim_start_matches("299 - ")).collect();
     Answer { code: got.code, body: normal(&body, sent, names, ""), warnings: normal(&json!(warnings), sent, names, "") }
+}
+
+/// JSON with a space behind commas and colons: some messages show the beginning of a body as it was sent.
+fn spaced(value: &Value) -> String {
+    struct Spaced;
+    impl Formatter for Spaced {
+        fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+            writer.write_all(if first { b"" } else { b", " })
+        }
+        fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+            writer.write_all(if first { b"" } else { b", " })
+        }
+        fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+            writer.write_all(b": ")
+        }
+    }
+    let mut text = Vec::new();
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Spaced)).unwrap();
+    String::from_utf8(text).unwrap()
 }
 
 /// The lines of a watch, without the bookmarks that only time brings.

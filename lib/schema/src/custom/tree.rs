@@ -69,7 +69,11 @@ fn shape(of: &Value) -> Shape {
         Some("object") if of["additionalProperties"].is_object() => {
             Shape::Map(Box::new(node(&of["additionalProperties"])))
         }
-        Some("object") if of["additionalProperties"] == Value::Bool(true) => Shape::Map(Box::new(Node::of(Shape::Any))),
+        Some("object") if of["additionalProperties"] == Value::Bool(true) => {
+            let mut anything = Node::of(Shape::Any);
+            anything.ownership = Ownership::Granular;
+            Shape::Map(Box::new(anything))
+        }
         Some("object") => {
             Shape::Struct(Struct::made("", fields(of), preserves(of), of["x-kubernetes-map-type"] == "atomic"))
         }
@@ -84,7 +88,9 @@ fn ownership(of: &Value, shape: &Shape) -> Ownership {
             let keys = of["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
             Ownership::Keyed(keys.map(|key| key.to_owned().into()).collect())
         }
-        (Shape::Map(_) | Shape::Struct(_), _) if of["x-kubernetes-map-type"] != "atomic" => Ownership::Granular,
+        (Shape::Map(_) | Shape::Struct(_) | Shape::Any, _) if of["x-kubernetes-map-type"] != "atomic" => {
+            Ownership::Granular
+        }
         _ => Ownership::Whole,
     }
 }

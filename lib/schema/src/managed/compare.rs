@@ -17,6 +17,8 @@ pub struct Comparison {
     pub modified: Set,
     /// Only the old object has them.
     pub removed: Set,
+    /// A list has items that can't be told apart, since they lack all key fields: nothing can be said of it.
+    pub untold: bool,
 }
 
 impl Comparison {
@@ -35,6 +37,7 @@ impl Comparison {
     /// Adds what was found at a step, which is made only when something was.
     fn put(&mut self, at: impl FnOnce() -> Element, found: Found) {
         let Found { own, below } = found;
+        self.untold |= below.untold;
         if own.is_none() && below.is_same() {
             return;
         }
@@ -128,24 +131,31 @@ fn map(value: Option<&Value>) -> Option<&Map<String, Value>> {
 }
 
 /// The items of a list by what tells them apart, in order; equal ones stand together.
-fn told_apart<'a>(list: Items<'_>, value: Option<&'a Value>) -> Vec<(Element, Vec<&'a Value>)> {
+///
+/// With it comes whether there are some that can't be told apart.
+fn told_apart<'a>(list: Items<'_>, value: Option<&'a Value>) -> (Vec<(Element, Vec<&'a Value>)>, bool) {
     let mut found: Vec<(Element, Vec<&Value>)> = Vec::new();
+    let mut untold = false;
     for item in items(value) {
-        let Ok(element) = list.element(item) else { continue };
+        let Ok(element) = list.element(item) else {
+            untold = true;
+            continue;
+        };
         match found.iter_mut().find(|(one, _)| *one == element) {
             Some((_, same)) => same.push(item),
             None => found.push((element, vec![item])),
         }
     }
-    found
+    (found, untold)
 }
 
 fn lists(list: Items<'_>, old: Option<&Value>, new: Option<&Value>) -> Comparison {
     let mut comparison = Comparison::default();
-    let (olds, news) = (told_apart(list, old), told_apart(list, new));
-    let in_new = |element: &Element| news.iter().find(|(one, _)| one == element).map_or(&[][..], |(_, items)| items);
+    let ((olds, in_old), (news, in_new)) = (told_apart(list, old), told_apart(list, new));
+    comparison.untold = in_old || in_new;
+    let twins = |element: &Element| news.iter().find(|(one, _)| one == element).map_or(&[][..], |(_, items)| items);
     for (element, items) in &olds {
-        comparison.put_items(list, element, items, in_new(element));
+        comparison.put_items(list, element, items, twins(element));
     }
     for (element, items) in news.iter().filter(|(element, _)| !olds.iter().any(|(one, _)| one == element)) {
         comparison.put_items(list, element, &[], items);

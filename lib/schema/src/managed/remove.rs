@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::element::Element;
-use super::form::{Fields, Form, Type, is_empty};
+use super::form::{Fields, Form, Type};
 use super::set::Set;
 use crate::object::Object;
 use crate::structure::Ref;
@@ -31,17 +31,10 @@ fn maps(fields: Fields<'_>, map: Map<String, Value>, set: &Set) -> Map<String, V
     kept.collect()
 }
 
-/// What is left at a place; null when nothing is.
+/// What is left at a place: a map or a list of which nothing is left is empty.
 fn values(of: Type<'_>, value: Value, set: &Set) -> Value {
-    let form = of.form(Some(&value));
-    if is_empty(Some(&value)) && !matches!(form, Form::Whole) {
-        return Value::Null;
-    }
-    match (form, value) {
-        (Form::Fields(fields), Value::Object(map)) => {
-            let kept = maps(fields, map, set);
-            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
-        }
+    match (of.form(Some(&value)), value) {
+        (Form::Fields(fields), Value::Object(map)) => Value::Object(maps(fields, map, set)),
         (Form::Items(list), Value::Array(items)) => {
             let kept = items.into_iter().filter_map(|item| {
                 let Ok(at) = list.element(&item) else { return Some(item) };
@@ -51,10 +44,10 @@ fn values(of: Type<'_>, value: Value, set: &Set) -> Value {
                     None => Some(item),
                 }
             });
-            let kept: Vec<Value> = kept.collect();
-            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
+            Value::Array(kept.collect())
         }
-        (Form::Whole, Value::Object(_) | Value::Array(_)) => Value::Null,
+        (Form::Whole, Value::Object(_)) => Value::Object(Map::new()),
+        (Form::Whole, Value::Array(_)) => Value::Array(Vec::new()),
         (_, value) => value,
     }
 }

@@ -173,6 +173,7 @@ fn node_schema(node: &Node, queue: &mut Vec<(String, Ref)>) -> Value {
             made["x-kubernetes-list-type"] = json!("map");
             made["x-kubernetes-list-map-keys"] = json!(keys);
         }
+        Ownership::Apart => made["x-kubernetes-map-type"] = json!("granular"),
         Ownership::Whole | Ownership::Granular => {}
     }
     if let Some(key) = &node.patch.key {

@@ -91,6 +91,13 @@ impl Rules for DaemonSet {
         defaults::template(&mut spec.template);
     }
 
+    fn fill_untyped(object: &mut Object) {
+        // Whoever leaves the count out writes a 0, which the server then replaces.
+        if object.annotation(TEMPLATE_GENERATION).is_none_or(|text| text.parse::<i64>().is_err()) {
+            object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "0".into());
+        }
+    }
+
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
         match (old, write) {
             (None, _) => {

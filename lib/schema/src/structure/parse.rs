@@ -136,7 +136,7 @@ fn apply(node: &mut Node, key: &str, value: &'static str) -> Result<(), String> 
     match (key, value) {
         ("list" | "map", "atomic") => node.ownership = Ownership::Whole,
         ("list", "set") => node.ownership = Ownership::Set,
-        ("map", "granular") => node.ownership = Ownership::Granular,
+        ("map", "granular") => node.ownership = Ownership::Apart,
         ("list", "map") => {}
         ("keys", _) => node.ownership = Ownership::Keyed(words()),
         ("merge", _) => node.patch.key = Some(Cow::Borrowed(value)),

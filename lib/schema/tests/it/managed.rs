@@ -3,7 +3,7 @@
 use kprov_schema::kind::{Reset, Write};
 use kprov_schema::managed::{Managed, Operation, Refusal, Scene, Set, compare, fields_of, merge, same_but_times};
 use kprov_schema::structure::{Node, Ownership, Shape, Struct};
-use kprov_schema::{KINDS, Kind, Object};
+use kprov_schema::{KINDS, Kind, Object, custom};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ fn kind(name: &str) -> &'static Kind {
 
 /// An object with the writes that it went through.
 struct Story {
-    kind: &'static Kind,
+    kind: Kind,
     object: Option<Object>,
     managed: Managed,
     clock: u64,
@@ -21,7 +21,11 @@ struct Story {
 
 impl Story {
     fn of(name: &str) -> Self {
-        Self { kind: kind(name), object: None, managed: Managed::default(), clock: 0 }
+        Self::with(kind(name).clone())
+    }
+
+    fn with(kind: Kind) -> Self {
+        Self { kind, object: None, managed: Managed::default(), clock: 0 }
     }
 
     fn scene<R>(&self, manager: &str, write: Write, run: impl FnOnce(&Scene<'_>) -> R) -> R {
@@ -241,6 +245,54 @@ fn kubectl_takes_back_what_it_applied_by_itself() {
     );
 }
 
+#[test]
+fn custom_kinds_have_owners_by_their_own_schema() {
+    let text = json!({"type": "string"});
+    let properties = json!({
+        "set": {"type": "array", "items": text, "x-kubernetes-list-type": "set"},
+        "map": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                "items": {"type": "object", "properties": {"name": text, "value": text}}},
+        "list": {"type": "array", "items": text},
+        "whole": {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": text}},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    });
+    let definition = json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"kind": "Widget", "listKind": "WidgetList", "plural": "widgets", "singular": "widget"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "properties": properties}, "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                }}},
+            }],
+        },
+    });
+    let kind = custom::kind(&Object::try_from(definition).unwrap(), "v1").unwrap();
+    let spec = json!({
+        "set": ["a", "b"], "map": [{"name": "x", "value": "1"}], "list": ["a"], "whole": {"a": "1"},
+        "free": {"deep": {"er": 1}, "list": [1]},
+    });
+    let story = Story::with(kind.clone()).apply("one", json!({"spec": spec}));
+    let fields = json!({"f:spec": {
+        "f:set": {"v:\"a\"": {}, "v:\"b\"": {}},
+        "f:map": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:value": {}}},
+        "f:list": {}, "f:whole": {},
+        "f:free": {"f:deep": {".": {}, "f:er": {}}, "f:list": {}},
+    }});
+    assert_eq!(story.owners()[0][3], fields);
+    let story = story.apply("two", json!({"spec": {"set": ["c"], "map": [{"name": "y"}]}}));
+    assert_eq!(story.object.as_ref().unwrap().at(&["spec", "set"]), Some(&json!(["a", "b", "c"])));
+    let story = story.apply("one", json!({}));
+    assert_eq!(story.object.as_ref().unwrap().at(&["spec", "set"]), Some(&json!(["c"])));
+    let created =
+        Story::with(kind.clone()).update("one", Write::Main, json!({"spec": {"list": ["a"]}, "status": {"a": 1}}));
+    assert_eq!(created.owners()[0][3], json!({"f:spec": {".": {}, "f:list": {}}}));
+    let unknown = Story::with(kind).apply_with("one", json!({"spec": {"other": 1}}), false).unwrap_err().into_status();
+    assert!(unknown.message.ends_with("Kind=Widget): .spec.other: field not declared in schema"), "{unknown}");
+}
+
 /// Choices that a random object is made by.
 struct Choices<'a>(&'a [u8]);
 
@@ -301,6 +353,7 @@ fn random(node: &Node, choices: &mut Choices<'_>, depth: usize) -> Value {
             let numbers = 0..=choices.below(3);
             let of = |number: usize, choices: &mut Choices<'_>| match &node.ownership {
                 Ownership::Keyed(keys) => random_item(item, keys, number, choices, depth + 1),
+                Ownership::Set if matches!(item.shape, Shape::Int32 | Shape::Int64) => json!(number),
                 Ownership::Set => json!(format!("s{number}")),
                 _ => random(item, choices, depth + 1),
             };
@@ -316,7 +369,7 @@ fn choices() -> impl Strategy<Value = (usize, Vec<u8>, Vec<u8>)> {
     (0..KINDS.len(), bytes(), bytes())
 }
 
-fn random_object(kind: &'static Kind, bytes: &[u8]) -> Value {
+fn random_object(kind: &Kind, bytes: &[u8]) -> Value {
     let mut map = random_struct(&kind.structure(), &mut Choices(bytes), 0);
     if !map.get("metadata").is_some_and(Value::is_object) {
         map.remove("metadata");
@@ -328,7 +381,7 @@ proptest! {
     #[test]
     fn sets_obey_their_laws((at, one, two) in choices()) {
         let story = Story::of(&KINDS[at].kind);
-        let set = |bytes: &[u8]| fields_of(&story.kind.structure(), &story.config(random_object(story.kind, bytes)));
+        let set = |bytes: &[u8]| fields_of(&story.kind.structure(), &story.config(random_object(&story.kind, bytes)));
         let (a, b) = (set(&one), set(&two));
         prop_assert_eq!(a.union(&b), b.union(&a));
         prop_assert_eq!(a.intersection(&b), b.intersection(&a));
@@ -346,7 +399,7 @@ proptest! {
         let story = Story::of(&KINDS[at].kind);
         let structure = story.kind.structure();
         let (live, config) =
-            (story.config(random_object(story.kind, &one)), story.config(random_object(story.kind, &two)));
+            (story.config(random_object(&story.kind, &one)), story.config(random_object(&story.kind, &two)));
         let merged = merge(&structure, &live, &config);
         prop_assert!(compare(&structure, &merged, &merge(&structure, &merged, &config)).is_same());
         let missing = fields_of(&structure, &config).difference(&fields_of(&structure, &merged));
@@ -357,7 +410,7 @@ proptest! {
     #[test]
     fn applying_twice_changes_nothing((at, one, two) in choices()) {
         let mut story = Story::of(&KINDS[at].kind);
-        let fields = (random_object(story.kind, &one), random_object(story.kind, &two));
+        let fields = (random_object(&story.kind, &one), random_object(&story.kind, &two));
         story.apply_with("one", fields.0, true).unwrap();
         story.apply_with("two", fields.1.clone(), true).unwrap();
         let (object, managed) = (story.object.clone(), story.managed.clone());
@@ -375,7 +428,7 @@ proptest! {
     #[test]
     fn an_update_that_changes_nothing_owns_nothing((at, one, _two) in choices()) {
         let story = Story::of(&KINDS[at].kind);
-        let fields = random_object(story.kind, &one);
+        let fields = random_object(&story.kind, &one);
         let story = story.update("one", Write::Main, fields.clone());
         let before = story.managed.clone().written();
         let story = story.update("two", Write::Main, fields);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::core::Core;
 use super::errors;
-use super::owners::Owners;
+use super::owners::{Owners, Writer};
 use super::query::{Deletion, WriteOptions};
 use super::subresource;
 use super::target::Target;
@@ -222,7 +222,7 @@ async fn grant_token(call: Call<'_>) -> Result<Value, Status> {
     };
     let token = core.tokens.sign(&grant)?;
     let end = jiff::Timestamp::from_second(grant.expires).map_err(errors::internal)?;
-    Ok(json!({
+    let mut granted = json!({
         "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
         "metadata": {
             "name": target.key.name, "namespace": target.key.namespace,
@@ -233,7 +233,14 @@ async fn grant_token(call: Call<'_>) -> Result<Value, Status> {
             "boundObjectRef": call.body.at(&["spec", "boundObjectRef"]).cloned().unwrap_or_default(),
         },
         "status": {"token": token, "expirationTimestamp": errors::seconds(end)},
-    }))
+    });
+    let mut asked = call.body.clone();
+    asked.set(&["spec", "expirationSeconds"], seconds.into());
+    let writer = Writer { core, target, door: Write::Other(Subresource::Token), options: call.options };
+    if let Some(managers) = writer.brought(&action(Subresource::Token)?.decoding()?, &asked) {
+        granted["metadata"]["managedFields"] = managers;
+    }
+    Ok(granted)
 }
 
 fn life_error(seconds: i64) -> Option<FieldError> {

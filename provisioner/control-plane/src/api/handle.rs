@@ -75,7 +75,7 @@ where
     };
     let mut response = match answer(core, &asked, body, certificate).await {
         Ok(response) => response,
-        Err(status) => encode::status(&status, Wanted::plain(&parts.headers, &asked.query)),
+        Err(status) => refused(&asked, &status),
     };
     let given = parts.headers.get(AUDIT_ID).cloned();
     let audit = given.or_else(|| HeaderValue::try_from(core.world.uuid()).ok());
@@ -115,10 +115,7 @@ where
     let target = target(core, &place)?;
     let advice: Vec<String> = target.kind.deprecated.iter().map(ToString::to_string).collect();
     match dispatched(core, asked, body, &user, &place, target).await {
-        Err(status) if !advice.is_empty() && !status.is_method_not_allowed() => {
-            let response = encode::status(&status, Wanted::plain(asked.headers, &asked.query));
-            Ok(warned(response, &advice))
-        }
+        Err(status) if !advice.is_empty() && !is_unreached(&status) => Ok(refused(asked, &status.advised(&advice))),
         Err(status) => Err(status),
         Ok(response) => Ok(warned_first(response, &advice)),
     }
@@ -147,6 +144,11 @@ where
     let decoded = body_in::decode(&review.decoding()?, &body, media, options.validation)?;
     let answer = review.answer(core, user, &place.namespace, decoded.object, &options)?;
     Ok(warned(encode::value(201, &answer, wanted), &decoded.warnings))
+}
+
+/// Whether the request did not get as far as the kind: it has no such method, or no such patch.
+fn is_unreached(status: &Status) -> bool {
+    status.is_method_not_allowed() || status.code == 415
 }
 
 /// What a request for a kind asks for.
@@ -236,6 +238,11 @@ fn view<'a>(core: &Core, asked: &Asked<'_>, kind: &'a Kind) -> Result<View<'a>, 
     Ok(View { kind, wanted, include, now: core.world.clock.now() })
 }
 
+/// A failure as an answer.
+fn refused(asked: &Asked<'_>, status: &Status) -> Response<Body> {
+    warned(encode::status(status, Wanted::plain(asked.headers, &asked.query)), status.warnings())
+}
+
 fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
     for warning in warnings {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
@@ -313,7 +320,8 @@ where
     let body = body_in::read(core, body).await?;
     let options = WriteOptions::read(&asked.query, asked.agent(), "CreateOptions")?;
     let decoded = body_in::decode(&Decoding::of(&target.kind), &body, media, options.validation)?;
-    let mut done = create(core, user, target, decoded.object, &options, Owners::Changed).await?;
+    let done = create(core, user, target, decoded.object, &options, Owners::Changed).await;
+    let mut done = done.map_err(|status| status.advised(&decoded.warnings))?;
     done.warnings.splice(0..0, decoded.warnings);
     Ok(written(&view, 201, &done))
 }
@@ -334,7 +342,8 @@ where
     let body = body_in::read(core, body).await?;
     let options = WriteOptions::read(&asked.query, asked.agent(), "UpdateOptions")?;
     let decoded = body_in::decode(&subresource::decoding(target)?, &body, media, options.validation)?;
-    let mut done = update(core, user, target, decoded.object, &options).await?;
+    let done = update(core, user, target, decoded.object, &options).await;
+    let mut done = done.map_err(|status| status.advised(&decoded.warnings))?;
     done.warnings.splice(0..0, decoded.warnings);
     Ok(shown(&view, target, 200, &done))
 }
@@ -413,14 +422,17 @@ where
 {
     let view = view(core, asked, &target.kind)?;
     let deletion = deletion(core, asked, body).await?;
-    match delete(core, user, target, &deletion).await? {
-        Deleted::Stays(object) => Ok(view.object(200, &object)),
-        Deleted::Gone(object) if lifecycle::of(&target.kind).returns_object => Ok(view.object(200, &object)),
+    let advice = lifecycle::advice(&target.kind, &deletion.options);
+    let done = delete(core, user, target, &deletion).await.map_err(|status| status.advised(&advice))?;
+    let response = match done {
+        Deleted::Stays(object) => view.object(200, &object),
+        Deleted::Gone(object) if lifecycle::of(&target.kind).returns_object => view.object(200, &object),
         Deleted::Gone(object) => {
             let success = errors::success(None, Some(lifecycle::gone(&target.kind, &object)));
-            Ok(encode::value(200, &success, view.wanted))
+            encode::value(200, &success, view.wanted)
         }
-    }
+    };
+    Ok(warned(response, &advice))
 }
 
 async fn cleared<B>(
@@ -498,6 +510,6 @@ where
     let options = WriteOptions::read(&asked.query, asked.agent(), "CreateOptions")?;
     let decoded = body_in::decode(&action.decoding()?, &body, media, options.validation)?;
     let call = Call { core, user, target, body: decoded.object, options: &options };
-    let done = (action.run)(call).await?;
+    let done = (action.run)(call).await.map_err(|status| status.advised(&decoded.warnings))?;
     Ok(warned(encode::value(201, &done, wanted), &decoded.warnings))
 }

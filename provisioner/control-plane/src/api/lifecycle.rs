@@ -23,6 +23,8 @@ pub(crate) struct Lifecycle {
     pub(crate) returns_object: bool,
     /// Whether dependents are left alone unless the client or the object says otherwise.
     orphans: bool,
+    /// What is said to who does not say what becomes of dependents.
+    advice: Option<&'static str>,
 }
 
 const PLAIN: Lifecycle = Lifecycle {
@@ -32,6 +34,7 @@ const PLAIN: Lifecycle = Lifecycle {
     mark: None,
     returns_object: false,
     orphans: false,
+    advice: None,
 };
 
 /// The kinds whose end differs from that of most.
@@ -51,7 +54,15 @@ const LIFECYCLES: &[Lifecycle] = &[
         mark: Some(definitions::end),
         ..PLAIN
     },
-    Lifecycle { resource: ("batch", "jobs"), orphans: true, ..PLAIN },
+    Lifecycle {
+        resource: ("batch", "jobs"),
+        orphans: true,
+        advice: Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
+             or set propagationPolicy=Orphan to suppress this warning",
+        ),
+        ..PLAIN
+    },
     Lifecycle { resource: ("storage.k8s.io", "csidrivers"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("storage.k8s.io", "csinodes"), returns_object: true, ..PLAIN },
     Lifecycle { resource: ("storage.k8s.io", "storageclasses"), returns_object: true, ..PLAIN },
@@ -63,6 +74,12 @@ const LIFECYCLES: &[Lifecycle] = &[
 pub(crate) fn of(kind: &Kind) -> &'static Lifecycle {
     let is = |one: &&Lifecycle| one.resource == (kind.resource.group.as_ref(), kind.resource.plural.as_ref());
     LIFECYCLES.iter().find(is).unwrap_or(&PLAIN)
+}
+
+/// What a deletion of an object of the kind is answered with, beside the object.
+pub(crate) fn advice(kind: &Kind, options: &DeleteOptions) -> Vec<String> {
+    let said = of(kind).advice.filter(|_| options.propagation.is_none());
+    said.map(str::to_owned).into_iter().collect()
 }
 
 fn pod_grace(pod: &Object, asked: Option<i64>) -> Option<i64> {

@@ -40,6 +40,14 @@ impl Writer<'_> {
         self.scene(|scene| scene.update(None, object, Managed::before(None, said))).written()
     }
 
+    /// The same of what a part's action answers with: the body, as far as it was brought.
+    pub(crate) fn brought(&self, decoding: &Decoding, body: &Object) -> Option<Value> {
+        let version = format!("{}/{}", decoding.group, decoding.version);
+        let structure = decoding.structure.clone();
+        let reset = Reset::Except(&[&["status"]]);
+        self.scene_as(structure, &version, reset, |scene| scene.update(None, body, Managed::default())).written()
+    }
+
     /// The same of a changed object. Neither object names its owners: `had` are those of the one that is there.
     pub(crate) fn updated(
         &self,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kprov_schema::kind::Write;
 use kprov_schema::managed::same_but_times;
-use kprov_schema::{Kind, Object, Status, Subresource, meta};
+use kprov_schema::{Kind, Object, Status, Subresource, canonical, meta};
 use serde_json::{Value, json};
 
 use super::admission::{self, Effects, Intent};
@@ -27,12 +27,12 @@ pub(crate) fn unreadable(kind: &Kind, why: &str) -> Status {
     errors::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
 }
 
-/// Fills in defaults, then writes the object as Kubernetes does.
+/// Fills in defaults, then writes the object as Kubernetes does before it is stored.
 pub(crate) fn shape(kind: &Kind, object: &mut Object) -> Result<(), Status> {
     object.set(&["apiVersion"], kind.resource.api_version().into());
     object.set(&["kind"], kind.kind.as_ref().into());
     kind.fill_defaults(object).map_err(|why| unreadable(kind, &why))?;
-    kprov_schema::canonical::canonicalise(kind, object);
+    canonical::written(kind, object);
     Ok(())
 }
 
@@ -99,7 +99,9 @@ pub(crate) async fn modify(
         let old = target.find(&core.store).ok_or_else(|| target.not_found())?;
         let proposal = propose(&old)?;
         let named = !proposal.object.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty();
-        if let Some(written) = once(core, user, target, door, options, &old, proposal).await? {
+        let warnings = proposal.warnings.clone();
+        let done = once(core, user, target, door, options, &old, proposal).await;
+        if let Some(written) = done.map_err(|status| status.advised(&warnings))? {
             return Ok(written);
         }
         if named {
@@ -133,6 +135,7 @@ async fn once(
         Owners::Told(managed) => managed.written(),
         Owners::Changed => Writer { core, target, door, options }.updated(&live, had, &object, said.as_ref()),
     };
+    canonical::canonicalise(kind, &mut object);
     if door == Write::Main {
         admission::admit(&intent, &mut object, &mut effects)?;
     }
@@ -146,7 +149,7 @@ async fn once(
         if door == Write::Main {
             admission::allocate(&intent, &mut object, &mut effects)?;
         }
-        kprov_schema::canonical::canonicalise(kind, &mut object);
+        canonical::canonicalise(kind, &mut object);
         check(kind, &object, Some(&live), door)?;
     }
     if door == Write::Main {

@@ -171,6 +171,29 @@ async fn parts_have_owners_of_their_own() {
 }
 
 #[tokio::test]
+async fn owners_are_told_in_the_version_that_they_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let asking = Asking::start(folder.path()).await;
+    let event = json!({
+        "metadata": {"name": "e"}, "regarding": {"namespace": "default"}, "reason": "R", "note": "m", "action": "A",
+        "type": "Normal", "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "example.com/c", "reportingInstance": "i",
+    });
+    let new = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let (code, made) = asking.ask("one/1", "POST", new, "application/json", &event.to_string()).await;
+    assert_eq!(code, 201, "{made}");
+    let old = "/api/v1/namespaces/default/events/e";
+    let (code, patched) =
+        asking.ask("two/1", "PATCH", old, "application/merge-patch+json", r#"{"message": "n"}"#).await;
+    assert_eq!(code, 200, "{patched}");
+    let entries = patched["metadata"]["managedFields"].as_array().unwrap();
+    let of = |manager: &str| entries.iter().find(|entry| entry["manager"] == manager).unwrap();
+    assert_eq!((&of("one")["apiVersion"], &of("two")["apiVersion"]), (&json!("events.k8s.io/v1"), &json!("v1")));
+    assert_eq!(of("two")["fieldsV1"], json!({"f:message": {}}));
+    assert!(of("one")["fieldsV1"].get("f:reason").is_some() && of("one")["fieldsV1"].get("f:note").is_none());
+}
+
+#[tokio::test]
 async fn components_of_this_process_go_by_upstreams_names() {
     let folder = tempfile::tempdir().unwrap();
     let asking = Asking::start(folder.path()).await;

@@ -20,7 +20,10 @@ fn cluster_wide(group: &'static str, plural: &'static str) -> Resource {
 }
 
 fn forbidden(intent: &Intent<'_>, pod: &Object, message: &str) -> Status {
-    errors::forbidden(&intent.target.kind.resource, pod.name(), message)
+    // Who has no name of its own yet goes by what it is to be generated from.
+    let base = pod.text(&["metadata", "generateName"]).filter(|base| !base.is_empty()).unwrap_or("Unknown");
+    let name = if pod.name().is_empty() { base } else { pod.name() };
+    errors::forbidden(&intent.target.kind.resource, name, message)
 }
 
 struct Class {

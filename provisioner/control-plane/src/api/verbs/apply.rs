@@ -90,7 +90,7 @@ impl Job<'_> {
         let Some(part) = self.part.filter(|part| part.speaks.is_some()) else {
             let (object, managed) = self.writer.applied(Some(&old.object), &config)?;
             let warnings = self.advice(complaints)?;
-            let mut object = self.placed(object)?;
+            let mut object = self.placed(object, &config)?;
             // Only a resourceVersion that the configuration itself names is a precondition.
             if config.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty() {
                 object.remove(&["metadata", "resourceVersion"]);
@@ -105,7 +105,7 @@ impl Job<'_> {
         let shown = (part.show)(kind, &old.object);
         let (scale, managed) = Scale::of(self.writer, self.decoding).applied(&old.object, &shown, &config)?;
         let warnings = self.advice(complaints)?;
-        let mut scale = self.placed(scale)?;
+        let mut scale = self.placed(scale, &config)?;
         if config.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty() {
             scale.remove(&["metadata", "resourceVersion"]);
         }
@@ -114,8 +114,8 @@ impl Job<'_> {
     }
 
     /// The object as the kind reads it, once it is known to be where the path says.
-    fn placed(&self, object: Object) -> Result<Object, Status> {
-        let mut object = decode::applied(self.decoding, object)?;
+    fn placed(&self, object: Object, config: &Object) -> Result<Object, Status> {
+        let mut object = decode::applied(self.decoding, object, config)?;
         write::same_namespace(self.writer.target, &mut object)?;
         write::same_name(self.writer.target, &object)?;
         Ok(object)
@@ -133,7 +133,7 @@ impl Job<'_> {
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(errors::conflict(&target.kind.resource, &target.kind.resource.plural, &target.key.name, &why));
         }
-        let object = self.placed(object)?;
+        let object = self.placed(object, &config)?;
         authorize(core, user, &Attributes::in_process("create", &target.kind, &target.key, None))?;
         let mut written = create::create(core, user, target, object, options, Owners::Told(managed)).await?;
         written.warnings.splice(0..0, warnings);

@@ -1,7 +1,7 @@
 //! Creates an object.
 
 use kprov_schema::kind::Write;
-use kprov_schema::{Object, Status, meta};
+use kprov_schema::{Object, Status, canonical, meta};
 
 use super::{Outcome, Written};
 use crate::api::admission::{self, Effects, Intent};
@@ -87,17 +87,19 @@ async fn once(
         Owners::Changed => Writer { core, target: &target, door: Write::Main, options }.created(&object, said.as_ref()),
         Owners::Kept => None,
     };
+    canonical::canonicalise(kind, &mut object);
     admission::admit(&intent, &mut object, &mut effects)?;
     kind.prepare(&mut object, None, Write::Main).map_err(|why| write::unreadable(kind, &why))?;
     admission::allocate(&intent, &mut object, &mut effects)?;
-    kprov_schema::canonical::canonicalise(kind, &mut object);
+    canonical::canonicalise(kind, &mut object);
     write::check(kind, &object, None, Write::Main)?;
     admission::judge(&intent, &object)?;
     effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
     write::set_managers(&mut object, managers);
     if options.dry_run {
         if let Some(found) = core.store.get(&target.place()) {
-            return Err(errors::already_exists(&kind.resource, &target.key.name, found.object.is_deleting()));
+            let status = errors::already_exists(&kind.resource, &target.key.name, found.object.is_deleting());
+            return Err(status.advised(&effects.warnings));
         }
         return Ok(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings });
     }
@@ -110,7 +112,7 @@ async fn once(
         }
         Err(CommitError::Conflict { found, .. }) => {
             let deleting = found.is_some_and(|found| found.object.is_deleting());
-            Err(errors::already_exists(&kind.resource, &target.key.name, deleting))
+            Err(errors::already_exists(&kind.resource, &target.key.name, deleting).advised(&effects.warnings))
         }
         Err(error) => Err(errors::uncommitted(&error)),
     }

@@ -83,7 +83,7 @@ async fn go(core: &Core, target: &Target, old: &Arc<Stored>, dry_run: bool) -> R
 
 /// Whether the object is the one, in the state, that the client means.
 pub(crate) fn meets(kind: &Kind, object: &Object, preconditions: &Preconditions) -> Result<(), Status> {
-    let refuse = |message: String| Err(errors::conflict(&kind.resource, &kind.kind, object.name(), &message));
+    let refuse = |message: String| Err(errors::precondition(kind, object.name(), &message));
     let uid = object.uid().0;
     if let Some(wanted) = preconditions.uid.as_ref().filter(|wanted| **wanted != uid) {
         return refuse(format!(
