@@ -5,7 +5,9 @@
 
 mod address;
 
-pub use address::{canonical_cidr, canonical_ip, cidr, cidr_warnings, ip, ip_warning, masked, parse_cidr, parse_ip};
+pub use address::{
+    canonical_cidr, canonical_ip, cidr, cidr_warnings, ip, ip_warning, is_strict_part, masked, parse_cidr, parse_ip,
+};
 
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";

@@ -17,6 +17,12 @@ use crate::status::FieldError;
 /// What is wrong with a selector in an object's spec, whose path is `field`.
 #[must_use]
 pub fn validate(selector: &LabelSelector, field: &str) -> Vec<FieldError> {
+    validate_unless(selector, field, false)
+}
+
+/// The same, but bad values in requirements pass when `lenient`: the old object had some too.
+#[must_use]
+pub fn validate_unless(selector: &LabelSelector, field: &str, lenient: bool) -> Vec<FieldError> {
     let labels = selector.match_labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
     let mut errors = label_pairs(labels, &format!("{field}.matchLabels"));
     for (index, one) in selector.match_expressions.iter().flatten().enumerate() {
@@ -37,7 +43,7 @@ pub fn validate(selector: &LabelSelector, field: &str) -> Vec<FieldError> {
             }
         }
         errors.extend(all_invalid(&format!("{at}.key"), &one.key, names::qualified(&one.key)));
-        for (index, value) in values.iter().enumerate() {
+        for (index, value) in values.iter().enumerate().filter(|_| !lenient) {
             errors.extend(all_invalid(&format!("{at}.values[{index}]"), value, names::label_value(value)));
         }
     }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -42,6 +43,9 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Lease>(),
     Kind::of::<EndpointSlice>(),
     Kind::of::<events::v1::Event>(),
+    Kind::of::<Ingress>(),
+    Kind::of::<IngressClass>(),
+    Kind::of::<NetworkPolicy>(),
     Kind::of::<ClusterRole>(),
     Kind::of::<ClusterRoleBinding>(),
     Kind::of::<Role>(),

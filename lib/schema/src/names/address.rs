@@ -111,6 +111,14 @@ pub fn masked(address: IpAddr, length: u8) -> IpAddr {
     }
 }
 
+/// Whether an address range lies within another one that is larger.
+#[must_use]
+pub fn is_strict_part((part, part_length): (IpAddr, u8), (whole, whole_length): (IpAddr, u8)) -> bool {
+    part.is_ipv4() == whole.is_ipv4()
+        && whole_length < part_length
+        && masked(part, whole_length) == masked(whole, whole_length)
+}
+
 /// Advice about an address that is valid but not written canonically.
 #[must_use]
 pub fn ip_warning(field: &str, text: &str) -> Option<String> {
@@ -165,6 +173,11 @@ mod tests {
         assert_eq!(cidr("10.0.0.1/8"), ["must not have bits set beyond the prefix length"]);
         assert_eq!(cidr("10.0.0.0/08"), ["must not have leading 0s in IP or prefix length"]);
         assert!(cidr("10.0.0.0/33")[0].starts_with("must be a valid CIDR"));
+        let part = |part: &str, whole: &str| is_strict_part(parse_cidr(part).unwrap(), parse_cidr(whole).unwrap());
+        assert!(part("10.1.0.0/16", "10.0.0.0/8"));
+        assert!(!part("10.0.0.0/8", "10.0.0.0/8"));
+        assert!(!part("11.0.0.0/16", "10.0.0.0/8"));
+        assert!(!part("2001:db8::/64", "10.0.0.0/8"));
         assert_eq!(masked("10.1.2.3".parse().unwrap(), 0).to_string(), "0.0.0.0");
     }
 }

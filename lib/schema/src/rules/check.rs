@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::names;
 use crate::status::{FieldError, FieldErrorKind};
 
 /// The path of a field, such as `spec.containers[0].name`; it becomes a text only when something is wrong there.
@@ -97,6 +98,13 @@ impl Errors {
         !text.is_empty()
     }
 
+    /// A text must be there and obey a rule.
+    pub(crate) fn filled_all(&mut self, at: &Path<'_>, text: &str, rule: fn(&str) -> Vec<String>) {
+        if self.filled(at, text) {
+            self.all(at, text, rule(text));
+        }
+    }
+
     /// A value is malformed or out of range.
     pub(crate) fn invalid(&mut self, at: &Path<'_>, value: impl Into<Value>, why: &str) {
         self.found.push(FieldError::invalid(at, &value.into(), why));
@@ -155,6 +163,29 @@ impl Errors {
     /// A list is too long.
     pub(crate) fn too_many(&mut self, at: &Path<'_>, count: usize, max: usize) {
         self.found.push(FieldError::too_many(at, count, max));
+    }
+
+    /// A number must be that of a port.
+    pub(crate) fn port(&mut self, at: &Path<'_>, number: i32) {
+        for why in names::port_number(number.into()) {
+            self.invalid(at, number, &why);
+        }
+    }
+
+    /// A text must be a domain with a path behind it, such as `acme.io/foo`.
+    pub(crate) fn domain_prefixed_path(&mut self, at: &Path<'_>, text: &str) {
+        if !self.filled(at, text) {
+            return;
+        }
+        let parts = text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty());
+        let Some((domain, path)) = parts else {
+            return self.invalid(at, text, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        };
+        self.all(at, domain, names::dns1123_subdomain(domain));
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
+        if !path.chars().all(allowed) {
+            self.invalid(at, path, &names::mismatch("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]));
+        }
     }
 
     /// A number may not be negative.

@@ -333,19 +333,7 @@ pub(super) fn spec(errors: &mut Errors, at: &Path<'_>, spec: &JobSpec, old: Opti
 }
 
 fn managed_by(errors: &mut Errors, at: &Path<'_>, manager: &str) {
-    if errors.filled(at, manager) {
-        match manager.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty()) {
-            None => errors.invalid(at, manager, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-            Some((domain, path)) => {
-                errors.all(at, domain, names::dns1123_subdomain(domain));
-                let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
-                if !path.chars().all(allowed) {
-                    let why = names::mismatch("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]);
-                    errors.invalid(at, path, &why);
-                }
-            }
-        }
-    }
+    errors.domain_prefixed_path(at, manager);
     if manager.len() > 63 {
         errors.too_long(at, 63);
     }

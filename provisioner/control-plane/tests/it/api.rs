@@ -173,6 +173,33 @@ async fn pods_get_what_admission_adds_then_end_in_their_time() {
 }
 
 #[tokio::test]
+async fn ingresses_without_a_class_get_the_newest_default_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = server.client(User::admin());
+    let of = |plural| Resource { group: "networking.k8s.io".into(), version: "v1".into(), plural };
+    let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
+    let class_of = async |name: &str, metadata: Value| {
+        let mut ingress = object(json!({"metadata": metadata, "spec": {"defaultBackend": backend}}));
+        ingress.set(&["metadata", "name"], name.into());
+        let made = admin.create(&of("ingresses".into()), &in_default(""), None, ingress).await.unwrap();
+        made.text(&["spec", "ingressClassName"]).map(str::to_owned)
+    };
+    assert_eq!(class_of("early", json!({})).await, None);
+    for (name, is_default) in [("b", "true"), ("a", "true"), ("c", "false")] {
+        let class = object(json!({
+            "metadata": {"name": name, "annotations": {"ingressclass.kubernetes.io/is-default-class": is_default}},
+            "spec": {"controller": "kprov.dev/x"},
+        }));
+        admin.create(&of("ingressclasses".into()), &Key::new("", ""), None, class).await.unwrap();
+    }
+    let given = class_of("late", json!({})).await;
+    assert!(matches!(given.as_deref(), Some("a" | "b")), "{given:?}");
+    assert_eq!(class_of("old", json!({"annotations": {"kubernetes.io/ingress.class": "x"}})).await, None);
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let (server, _) = start(folder.path()).await;

@@ -1,6 +1,7 @@
 //! What must be true of the cluster for a write to go ahead, as a table of named steps.
 
 mod addresses;
+mod default_class;
 mod limit_ranger;
 mod namespace;
 mod node;
@@ -83,6 +84,11 @@ const STEPS: &[Step] = &[
     Step { name: "DefaultStorageClass", resource: Some(CLAIMS), run: storage::default_class },
     Step { name: "StorageObjectInUseProtection", resource: Some(VOLUMES), run: storage::protect_volume },
     Step { name: "StorageObjectInUseProtection", resource: Some(CLAIMS), run: storage::protect_claim },
+    Step {
+        name: "DefaultIngressClass",
+        resource: Some(("networking.k8s.io", "ingresses")),
+        run: default_class::ingress,
+    },
     Step { name: "RuntimeClass", resource: Some(("", "pods")), run: pod::runtime_class },
 ];
 

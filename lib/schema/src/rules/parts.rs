@@ -1,0 +1,40 @@
+//! What a write keeps: the door to the spec leaves the status as it was, the door to the status everything else.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+
+use super::pod::{same, set_generation};
+use crate::kind::Write;
+
+/// Prepares an object whose spec is counted by its generation and whose status has a door of its own.
+///
+/// New objects begin at generation 1 with an empty status.
+pub(crate) fn prepare<S: Clone + PartialEq + Serialize, T: Clone + Default>(
+    (metadata, spec, status): (&mut ObjectMeta, &mut S, &mut T),
+    old: Option<(&ObjectMeta, &S, &T)>,
+    write: Write,
+) {
+    match (old, write) {
+        (None, _) => {
+            metadata.generation = Some(1);
+            *status = T::default();
+        }
+        (Some((before, old, _)), Write::Status) => {
+            metadata.generation = before.generation;
+            spec.clone_from(old);
+        }
+        (Some((before, old, kept)), _) => {
+            status.clone_from(kept);
+            set_generation(&mut metadata.generation, before.generation, !same(spec, old));
+        }
+    }
+}
+
+/// Prepares an object without a status whose spec is counted by its generation.
+pub(crate) fn prepare_spec<S: Clone + PartialEq + Serialize>(
+    (metadata, spec): (&mut ObjectMeta, &mut S),
+    old: Option<(&ObjectMeta, &S)>,
+    write: Write,
+) {
+    prepare((metadata, spec, &mut ()), old.map(|(metadata, spec)| (metadata, spec, &())), write);
+}
