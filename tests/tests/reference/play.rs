@@ -53,6 +53,11 @@ pub(crate) struct Played {
 }
 
 impl Scenario {
+    /// Whether its name holds a text.
+    pub(crate) fn is_called(&self, part: &str) -> bool {
+        self.id.contains(part)
+    }
+
     /// Whether every kind that its paths name is served, if upstream serves it.
     pub(crate) fn is_served(&self) -> bool {
         self.steps.iter().filter_map(|step| resource(&step.asked.1)).all(|resource| {
