@@ -238,6 +238,18 @@ impl Kind {
         Ok(errors)
     }
 
+    /// Whether an object may replace another one: those of some kinds have to name the version that they replace.
+    pub fn may_replace(&self, object: &Object) -> Result<(), Status> {
+        let named = !object.text(&["metadata", "resourceVersion"]).unwrap_or_default().is_empty();
+        if named || self.meta.unconditional {
+            return Ok(());
+        }
+        let why = "must be specified for an update";
+        let error = FieldError::invalid("metadata.resourceVersion", &0.into(), why);
+        let resource = self.stored_resource();
+        Err(Status::invalid(&resource.group, &resource.plural, object.name(), &[error]))
+    }
+
     /// The status of an object with mistakes. It names the group that the object is stored in.
     #[must_use]
     pub fn invalid(&self, name: &str, errors: &[FieldError]) -> Status {

@@ -1,6 +1,7 @@
 //! The table itself.
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -10,7 +11,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -38,6 +41,8 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Deployment>(),
     Kind::of::<ReplicaSet>(),
     Kind::of::<StatefulSet>(),
+    Kind::of::<autoscaling::v2::HorizontalPodAutoscaler>(),
+    Kind::of::<autoscaling::v1::HorizontalPodAutoscaler>(),
     Kind::of::<CronJob>(),
     Kind::of::<Job>(),
     Kind::of::<Lease>(),
@@ -46,9 +51,11 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Ingress>(),
     Kind::of::<IngressClass>(),
     Kind::of::<NetworkPolicy>(),
+    Kind::of::<PodDisruptionBudget>(),
     Kind::of::<ClusterRole>(),
     Kind::of::<ClusterRoleBinding>(),
     Kind::of::<Role>(),
     Kind::of::<RoleBinding>(),
+    Kind::of::<PriorityClass>(),
     Kind::of::<StorageClass>(),
 ];

@@ -1,11 +1,14 @@
 //! Behaviour of the built-in kinds, a file a family.
 
+pub mod autoscaler;
 pub(crate) mod check;
 pub(crate) mod claim;
+pub(crate) mod conditions;
 pub mod config;
 pub mod cronjob;
 pub mod daemonset;
 pub mod definition;
+pub mod disruption_budget;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
@@ -21,6 +24,7 @@ pub mod network_policy;
 pub mod node;
 pub(crate) mod parts;
 pub mod pod;
+pub mod priority_class;
 pub(crate) mod reference;
 pub mod replication;
 pub mod role;

@@ -105,7 +105,11 @@ fn patches_end_as_upstream_ends_them() {
             continue;
         }
         let target = Target::published(served.group, served.version, served.kind).unwrap();
-        let kind = KINDS.iter().find(|kind| kind.kind == served.kind && kind.resource.group == served.group);
+        let is_served = |kind: &&Kind| {
+            let resource = &kind.resource;
+            kind.kind == served.kind && resource.group == served.group && resource.version == served.version
+        };
+        let kind = KINDS.iter().find(is_served);
         let current = Object::try_from(timed(&decided(answer))).unwrap();
         for step in
             scenario.iter().filter(|step| step.method == "PATCH" && step.path.contains("dryRun") && step.code > 0)

@@ -264,6 +264,9 @@ impl Server {
         if !["", "{rv}", "1"].contains(&revision) || (revision == "1" && request.method == "PUT") {
             return Err(Status::modified(&kind.resource, &request.name));
         }
+        if request.method == "PUT" {
+            kind.may_replace(&object)?;
+        }
         object.set(&["metadata", "resourceVersion"], json!("1"));
         meta::keep_on_update(&mut object, &old);
         judged(kind, &mut object, Some(&old), write)?;

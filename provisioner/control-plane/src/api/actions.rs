@@ -10,15 +10,14 @@ use serde_json::{Value, json};
 
 use super::core::Core;
 use super::errors;
+use super::eviction;
 use super::owners::{Owners, Writer};
-use super::query::{Deletion, WriteOptions};
+use super::query::WriteOptions;
 use super::subresource;
 use super::target::Target;
 use super::tokens::{Bound, Grant};
 use super::user::User;
-use super::verbs::delete::{delete, meets};
 use super::write::{self, Proposal};
-use crate::client::Preconditions;
 
 /// One of these parts.
 pub(crate) struct Action {
@@ -40,7 +39,11 @@ pub(crate) struct Call<'a> {
 
 const ACTIONS: &[Action] = &[
     Action { part: Subresource::Binding, speaks: ("", "v1", "Binding"), run: |call| Box::pin(bind(call)) },
-    Action { part: Subresource::Eviction, speaks: ("policy", "v1", "Eviction"), run: |call| Box::pin(evict(call)) },
+    Action {
+        part: Subresource::Eviction,
+        speaks: ("policy", "v1", "Eviction"),
+        run: |call| Box::pin(eviction::evict(call)),
+    },
     Action {
         part: Subresource::Token,
         speaks: ("authentication.k8s.io", "v1", "TokenRequest"),
@@ -61,7 +64,7 @@ impl Action {
     }
 }
 
-fn same_name(call: &Call<'_>, kind: &str) -> Result<(), Status> {
+pub(super) fn same_name(call: &Call<'_>, kind: &str) -> Result<(), Status> {
     if call.body.name() == call.target.key.name {
         return Ok(());
     }
@@ -137,8 +140,8 @@ fn bound(target: &Target, pod: &Object, binding: &Object, now: &Value) -> Result
     Ok(pod)
 }
 
-/// Sets a condition of the pod; one that is true already stays as it is.
-fn set_condition(pod: &mut Object, condition: Value) {
+/// Sets a condition in an object's status; one of the same status stays as it is.
+pub(super) fn set_condition(pod: &mut Object, condition: Value) {
     let mut conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
     match conditions.iter_mut().find(|one| one["type"] == condition["type"]) {
         Some(one) if one["status"] == condition["status"] => {}
@@ -146,41 +149,6 @@ fn set_condition(pod: &mut Object, condition: Value) {
         None => conditions.push(condition),
     }
     pod.set(&["status", "conditions"], conditions.into());
-}
-
-async fn evict(call: Call<'_>) -> Result<Value, Status> {
-    same_name(&call, "Eviction")?;
-    let options = call.body.at(&["deleteOptions"]).cloned().unwrap_or_else(|| json!({}));
-    let mut deletion = Deletion::read(&super::query::Query::default(), Some(&options))?;
-    deletion.dry_run |= call.options.dry_run;
-    if !deletion.dry_run {
-        let marked = mark_evicted(&call, &deletion.options.preconditions).await?;
-        // The mark itself must not break what the client asked of the state before it.
-        if let Some(version) = &mut deletion.options.preconditions.resource_version {
-            *version = marked;
-        }
-    }
-    delete(call.core, call.user, call.target, &deletion).await?;
-    Ok(errors::success(Some(201), None))
-}
-
-/// Says in the pod's status why it goes, if it is the pod that is meant; the answer is its resourceVersion then.
-async fn mark_evicted(call: &Call<'_>, preconditions: &Preconditions) -> Result<String, Status> {
-    let condition = json!({
-        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-        "message": "Eviction API: evicting", "lastProbeTime": null,
-        "lastTransitionTime": errors::seconds(call.core.world.clock.now()),
-    });
-    let door = Write::Other(Subresource::Eviction);
-    let marked = write::modify(call.core, call.user, call.target, door, call.options, |old| {
-        meets(&call.target.kind, &old.object, preconditions)?;
-        let mut pod = Object::clone(&old.object);
-        pod.remove(&["metadata", "resourceVersion"]);
-        set_condition(&mut pod, condition.clone());
-        Ok(Proposal { object: pod, warnings: Vec::new(), owners: Owners::Kept })
-    });
-    let marked = marked.await?;
-    Ok(marked.outcome.object().text(&["metadata", "resourceVersion"]).unwrap_or_default().to_owned())
 }
 
 /// Seconds that a token lives: at least, when nothing is said, at most.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kprov_schema::rules::priority_class::SYSTEM_CLASSES;
 use kprov_schema::{Key, Object, Resource, Status};
 use serde_json::{Value, json};
 
@@ -27,6 +28,13 @@ pub(crate) async fn bootstrap(core: &Arc<Core>, port: u16) -> Result<(), Status>
         ensure(core, &client, &resource("", "namespaces"), object).await?;
     }
     default_roles(core, &client).await?;
+    for class in SYSTEM_CLASSES {
+        let object = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": class.name},
+            "value": class.value, "description": class.description, "preemptionPolicy": "PreemptLowerPriority",
+        });
+        ensure(core, &client, &resource("scheduling.k8s.io", "priorityclasses"), object).await?;
+    }
     let (services, address) = (resource("", "services"), core.config.advertise);
     ensure(core, &client, &services, service(&core.config.service_address().to_string(), port)).await?;
     // Nobody else reaches a loopback address, so the service then has no endpoint.

@@ -15,6 +15,7 @@ mod discovery;
 mod documents;
 mod encode;
 mod errors;
+mod eviction;
 mod handle;
 mod impersonate;
 mod inprocess;

@@ -3,7 +3,9 @@
 //! A controller is a pure function from a key, the caches and the time to actions; the one [`runner`] does the rest.
 
 pub mod action;
+pub mod autoscaler;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event_expiry;
@@ -130,7 +132,9 @@ impl Row {
 
 /// Every controller.
 pub const CONTROLLERS: &[Row] = &[
+    Row::of::<autoscaler::Autoscalers>(),
     Row::of::<deployment::Deployments>(),
+    Row::of::<disruption::Disruption>(),
     Row::of::<endpoints::EndpointsOfServices>(),
     Row::of::<endpointslice::SlicesOfServices>(),
     Row::of::<event_expiry::EventExpiry>(),
@@ -175,8 +179,11 @@ pub fn start(client: &Client, world: &World, config: &Config) -> Controllers {
     Controllers { _informers: informers, _tasks: tasks }
 }
 
-/// The built-in kinds whose objects own or are owned. Events are neither, and too many to be followed.
+/// The built-in kinds whose objects own or are owned, each object once.
+///
+/// Events are neither, and too many to be followed.
 fn followed_kinds() -> impl Iterator<Item = &'static Arc<Kind>> {
     static ROWS: OnceLock<Vec<Arc<Kind>>> = OnceLock::new();
-    ROWS.get_or_init(|| KINDS.iter().filter(|kind| kind.kind != "Event").cloned().map(Arc::new).collect()).iter()
+    let follows = |kind: &&Kind| kind.kind != "Event" && kind.stored_as.is_none();
+    ROWS.get_or_init(|| KINDS.iter().filter(follows).cloned().map(Arc::new).collect()).iter()
 }

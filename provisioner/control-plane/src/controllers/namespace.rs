@@ -63,7 +63,7 @@ impl Controller for Namespaces {
 
 /// Kinds that live in namespaces, each stored object once.
 fn contained<'a>() -> impl Iterator<Item = &'a Kind> {
-    KINDS.iter().filter(|kind| kind.is_namespaced() && kind.resource.group != "events.k8s.io")
+    KINDS.iter().filter(|kind| kind.is_namespaced() && kind.stored_as.is_none())
 }
 
 fn dying_namespace(change: &Change, world: &Snapshot) -> Vec<Key> {

@@ -435,6 +435,124 @@ async fn an_eviction_that_is_refused_leaves_no_mark() {
     assert!(conditions.iter().any(|one| one["type"] == "DisruptionTarget"));
 }
 
+fn cluster(group: &'static str, version: &'static str, plural: &'static str) -> Resource {
+    Resource { group: group.into(), version: version.into(), plural: plural.into() }
+}
+
+#[tokio::test]
+async fn an_eviction_takes_from_the_pods_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    let budgets = cluster("policy", "v1", "poddisruptionbudgets");
+    let key = in_default("b");
+    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}});
+    let budget = object(json!({"metadata": {"name": "b"}, "spec": spec}));
+    admin.create(&budgets, &in_default(""), None, budget).await.unwrap();
+    let allow = async |allowed: i64| {
+        let mut budget = Object::clone(&admin.get(&budgets, &key).await.unwrap());
+        let status = json!({"observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": 1,
+                            "desiredHealthy": 1, "expectedPods": 2});
+        budget.set(&["status"], status);
+        admin.update(&budgets, Some(Subresource::Status), budget).await.unwrap();
+    };
+    let serving = async |name: &str, ready: &str| {
+        let spec = json!({"nodeName": "n", "terminationGracePeriodSeconds": 0,
+                          "containers": [{"name": "c", "image": "i"}]});
+        let metadata = json!({"name": name, "labels": {"app": "a"}});
+        let made = make(&admin, "pods", json!({"metadata": metadata, "spec": spec})).await;
+        let mut pod = Object::clone(&made);
+        let conditions = json!([{"type": "Ready", "status": ready}]);
+        pod.set(&["status"], json!({"phase": "Running", "conditions": conditions}));
+        admin.update(&core("pods"), Some(Subresource::Status), pod).await.unwrap();
+    };
+    let evict = async |name: &str| {
+        let eviction = object(json!({"metadata": {"name": name}}));
+        admin.create(&core("pods"), &in_default(name), Some(Subresource::Eviction), eviction).await
+    };
+    serving("p0", "True").await;
+    serving("p1", "True").await;
+    // A budget that its controller has not seen yet says nothing.
+    let behind = evict("p0").await.unwrap_err();
+    assert_eq!((behind.code, behind.details.unwrap()["retryAfterSeconds"].as_i64()), (429, Some(10)));
+    allow(1).await;
+    evict("p0").await.unwrap();
+    let left = admin.get(&budgets, &key).await.unwrap();
+    assert_eq!(left.at(&["status", "disruptionsAllowed"]), Some(&json!(0)));
+    assert!(left.at(&["status", "disruptedPods", "p0"]).is_some());
+    assert_eq!(left.at(&["status", "conditions"]).unwrap()[0]["reason"], "InsufficientPods");
+    let refused = evict("p1").await.unwrap_err();
+    assert_eq!((refused.code, refused.reason.as_str()), (429, "TooManyRequests"));
+    assert_eq!(refused.message, "Cannot evict pod as it would violate the pod's disruption budget.");
+    let cause = json!({"reason": "DisruptionBudget",
+                       "message": "The disruption budget b needs 1 healthy pods and has 1 currently"});
+    assert_eq!(refused.causes().collect::<Vec<_>>(), [&cause]);
+    assert!(admin.get(&core("pods"), &in_default("p1")).await.is_ok());
+    // One that serves nobody may go while enough others are healthy.
+    serving("p2", "False").await;
+    evict("p2").await.unwrap();
+    assert_eq!(admin.get(&budgets, &key).await.unwrap().revision(), left.revision());
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn priority_classes_give_pods_their_priority() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    let classes = cluster("scheduling.k8s.io", "v1", "priorityclasses");
+    let priority_of = async |name: &str, class: Value| {
+        let spec = json!({"priorityClassName": class, "containers": [{"name": "c", "image": "i"}]});
+        let pod = make(&admin, "pods", json!({"metadata": {"name": name}, "spec": spec})).await;
+        pod.at(&["spec", "priority"]).and_then(Value::as_i64)
+    };
+    assert_eq!(priority_of("plain", Value::Null).await, Some(0));
+    assert_eq!(priority_of("system", json!("system-node-critical")).await, Some(2_000_001_000));
+    let class =
+        |name: &str, value: i64| object(json!({"metadata": {"name": name}, "value": value, "globalDefault": true}));
+    let create = async |class: Object| admin.create(&classes, &Key::new("", ""), None, class).await;
+    create(class("usual", 7)).await.unwrap();
+    let second = create(class("second", 8)).await.unwrap_err();
+    assert!(second.message.ends_with("PriorityClass usual is already marked as default. Only one default can exist"));
+    assert_eq!(priority_of("default", Value::Null).await, Some(7));
+    let kept = admin.delete(&classes, &Key::new("", "system-node-critical"), DeleteOptions::default()).await;
+    assert!(kept.unwrap_err().message.ends_with("this is a system priority class and cannot be deleted"));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn autoscalers_have_two_faces() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = server.client(User::admin());
+    let [old, new] = ["v1", "v2"].map(|version| cluster("autoscaling", version, "horizontalpodautoscalers"));
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+    let spec = json!({"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50});
+    let made = object(json!({"metadata": {"name": "h"}, "spec": spec}));
+    admin.create(&old, &in_default(""), None, made).await.unwrap();
+    let mut newer = Object::clone(&admin.get(&new, &in_default("h")).await.unwrap());
+    assert_eq!(newer.api_version(), "autoscaling/v2");
+    let mut metrics = newer.at(&["spec", "metrics"]).unwrap().as_array().unwrap().clone();
+    assert_eq!(metrics[0]["resource"]["target"], json!({"type": "Utilization", "averageUtilization": 50}));
+    metrics.push(json!({"type": "Pods", "pods": {"metric": {"name": "qps"},
+                                                 "target": {"type": "AverageValue", "averageValue": "1k"}}}));
+    newer.set(&["spec", "metrics"], metrics.into());
+    admin.update(&new, None, newer.clone()).await.unwrap();
+    let mut older = Object::clone(&admin.get(&old, &in_default("h")).await.unwrap());
+    let note = r#"[{"type":"Pods","pods":{"metricName":"qps","targetAverageValue":"1k"}}]"#;
+    assert_eq!(older.annotation("autoscaling.alpha.kubernetes.io/metrics"), Some(note));
+    older.set(&["spec", "maxReplicas"], json!(4));
+    admin.update(&old, None, older).await.unwrap();
+    let newest = admin.get(&new, &in_default("h")).await.unwrap();
+    assert_eq!(newest.at(&["spec", "maxReplicas"]), Some(&json!(4)));
+    let kinds = |object: &Object| {
+        let all = object.at(&["spec", "metrics"]).and_then(Value::as_array).cloned().unwrap_or_default();
+        all.iter().filter_map(|one| one["type"].as_str().map(str::to_owned)).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(kinds(&newest), kinds(&newer));
+    server.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_broken_store_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ mod projected;
 pub mod qos;
 mod resize;
 mod security;
-mod spec;
+pub(crate) mod spec;
 mod status;
 pub(crate) mod storage_volumes;
 pub(crate) mod update;

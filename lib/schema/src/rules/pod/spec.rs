@@ -11,6 +11,9 @@ use crate::meta;
 use crate::names;
 use crate::rules::check::{Errors, Path, list, text};
 
+/// Whether pods push others away to get their place.
+pub(crate) const PREEMPTION_POLICIES: &[&str] = &["PreemptLowerPriority", "Never"];
+
 /// Checks a `spec`; `pod` is the metadata of the pod, none for a template.
 pub(super) fn spec(errors: &mut Errors, at: &Path<'_>, spec: &PodSpec, pod: Option<&ObjectMeta>, options: Options) {
     if spec.termination_grace_period_seconds.is_none() {
@@ -82,7 +85,7 @@ fn rest(errors: &mut Errors, at: &Path<'_>, spec: &PodSpec) {
         errors.all(&at.child("runtimeClassName"), class, names::dns1123_subdomain(class));
     }
     if let Some(policy) = &spec.preemption_policy {
-        errors.filled_one_of(&at.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
+        errors.filled_one_of(&at.child("preemptionPolicy"), policy, PREEMPTION_POLICIES);
     }
     if let Some(overhead) = &spec.overhead {
         container_resources::overhead(errors, &at.child("overhead"), overhead);

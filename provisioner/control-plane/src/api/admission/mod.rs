@@ -6,6 +6,7 @@ mod limit_ranger;
 mod namespace;
 mod node;
 mod pod;
+mod priority_class;
 mod service_account;
 mod storage;
 
@@ -80,6 +81,11 @@ const STEPS: &[Step] = &[
     Step { name: "RBAC", resource: Some((RBAC, "rolebindings")), run: escalation::role_binding },
     Step { name: "RBAC", resource: Some((RBAC, "clusterrolebindings")), run: escalation::cluster_role_binding },
     Step { name: "Priority", resource: Some(("", "pods")), run: pod::priority },
+    Step {
+        name: "Priority",
+        resource: Some(("scheduling.k8s.io", "priorityclasses")),
+        run: priority_class::only_default,
+    },
     Step { name: "DefaultTolerationSeconds", resource: Some(("", "pods")), run: pod::tolerations },
     Step { name: "DefaultStorageClass", resource: Some(CLAIMS), run: storage::default_class },
     Step { name: "StorageObjectInUseProtection", resource: Some(VOLUMES), run: storage::protect_volume },
@@ -145,9 +151,18 @@ fn refused(step: &str, intent: &Intent<'_>, status: &Status) {
     tracing::debug!(step, object = %intent.target.key, %status, "refused");
 }
 
+/// What may refuse the deletion of an object: group and plural, the question.
+type Objection = ((&'static str, &'static str), fn(&Intent<'_>) -> Result<(), Status>);
+
+const OBJECTIONS: &[Objection] =
+    &[(("", "namespaces"), namespace::may_go), (("scheduling.k8s.io", "priorityclasses"), priority_class::may_go)];
+
 /// Whether an object may be deleted.
 pub(crate) fn admit_deletion(intent: &Intent<'_>) -> Result<(), Status> {
-    if concerns(Some(("", "namespaces")), &intent.target.kind) { namespace::may_go(intent) } else { Ok(()) }
+    OBJECTIONS
+        .iter()
+        .filter(|(resource, _)| concerns(Some(*resource), &intent.target.kind))
+        .try_for_each(|(_, may_go)| may_go(intent))
 }
 
 /// Sets aside what the object takes of the cluster; runs when nothing else is wrong with it.

@@ -7,13 +7,23 @@ use serde_json::{Value, json};
 
 use super::Intent;
 use crate::api::errors;
-use crate::store::{Prefix, StoreKey, Stored};
+use crate::store::{Prefix, StoreKey};
 
 /// Seconds that a pod stays on a node that is not ready or can't be reached.
 const TOLERATION_SECONDS: i64 = 300;
-/// Classes that are there without being stored, with their values.
-const SYSTEM_CLASSES: &[(&str, i64)] =
-    &[("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
+/// The priority class of pods that name none: of several the one of the lowest value.
+pub(super) fn default_priority(intent: &Intent<'_>) -> Result<Option<Arc<Object>>, Status> {
+    let classes = cluster_wide("scheduling.k8s.io", "priorityclasses");
+    let all = intent.core.store.list(&Prefix::resource(&classes), None, None, None).map_err(errors::unreadable)?;
+    let defaults = all.items.iter().filter(|one| is_default(&one.object));
+    Ok(defaults.min_by_key(|one| class_of(&one.object).value).map(|one| one.object.clone()))
+}
+
+/// Whether a priority class is that of pods that name none.
+pub(super) fn is_default(class: &Object) -> bool {
+    class.at(&["globalDefault"]) == Some(&Value::Bool(true))
+}
 
 fn cluster_wide(group: &'static str, plural: &'static str) -> Resource {
     Resource { group: group.into(), version: "v1".into(), plural: plural.into() }
@@ -45,24 +55,12 @@ fn class(intent: &Intent<'_>, pod: &Object) -> Result<Option<Class>, Status> {
     let classes = cluster_wide("scheduling.k8s.io", "priorityclasses");
     let name = pod.text(&["spec", "priorityClassName"]).unwrap_or_default();
     if name.is_empty() {
-        let all = intent.core.store.list(&Prefix::resource(&classes), None, None, None).map_err(errors::unreadable)?;
-        let default = |one: &&Arc<Stored>| one.object.at(&["globalDefault"]) == Some(&Value::Bool(true));
-        let lowest = all.items.iter().filter(default).map(|one| class_of(&one.object)).min_by_key(|one| one.value);
-        return Ok(lowest);
+        return Ok(default_priority(intent)?.map(|found| class_of(&found)));
     }
-    if let Some(found) = intent.core.store.get(&StoreKey::new(&classes, &Key::new("", name))) {
-        return Ok(Some(class_of(&found.object)));
+    match intent.core.store.get(&StoreKey::new(&classes, &Key::new("", name))) {
+        Some(found) => Ok(Some(class_of(&found.object))),
+        None => Err(forbidden(intent, pod, &format!("no PriorityClass with name {name} was found"))),
     }
-    let system = SYSTEM_CLASSES.iter().find(|(one, _)| *one == name);
-    let made = |(name, value): &(&str, i64)| Class {
-        name: (*name).to_owned(),
-        value: *value,
-        policy: "PreemptLowerPriority".to_owned(),
-    };
-    system
-        .map(made)
-        .map(Some)
-        .ok_or_else(|| forbidden(intent, pod, &format!("no PriorityClass with name {name} was found")))
 }
 
 pub(super) fn priority(intent: &Intent<'_>, pod: &mut Object) -> Result<(), Status> {

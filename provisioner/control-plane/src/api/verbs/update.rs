@@ -24,11 +24,18 @@ pub(crate) async fn update(
     write::same_name(target, &object)?;
     let Some(part) = target.part else {
         return write::modify(core, user, target, Write::Main, options, |_| {
+            target.kind.may_replace(&object)?;
             Ok(Proposal { object: object.clone(), warnings: Vec::new(), owners: Owners::Changed })
         })
         .await;
     };
     let part = subresource::part(part)?;
     let writer = Writer { core, target, door: part.door, options };
-    write::modify(core, user, target, part.door, options, |old| writer.through(part, old, object.clone())).await
+    write::modify(core, user, target, part.door, options, |old| {
+        if part.door == Write::Status {
+            target.kind.may_replace(&object)?;
+        }
+        writer.through(part, old, object.clone())
+    })
+    .await
 }
