@@ -28,20 +28,21 @@ const WATCHES: usize = 32;
 
 /// How many steps of a family agreed before: in code, in meaning, exactly. They never become fewer.
 const FLOORS: &[(&str, [usize; 3])] = &[
-    ("apply", [0, 0, 0]),
+    ("apply", [934, 929, 894]),
+    ("bootstrap", [98, 97, 96]),
     ("bootstrap", [98, 97, 96]),
     ("crd", [139, 136, 135]),
-    ("create", [586, 583, 358]),
-    ("discovery", [18, 13, 13]),
-    ("error", [173, 173, 71]),
-    ("page", [63, 63, 24]),
-    ("patch", [1141, 1141, 508]),
-    ("select", [556, 556, 472]),
-    ("subresource", [64, 64, 34]),
-    ("table", [57, 57, 23]),
-    ("update", [1402, 1402, 832]),
-    ("validation", [2875, 2875, 1841]),
-    ("watch", [33, 33, 5]),
+    ("create", [710, 687, 649]),
+    ("discovery", [24, 19, 19]),
+    ("error", [176, 176, 174]),
+    ("page", [63, 63, 60]),
+    ("patch", [1303, 1303, 1231]),
+    ("select", [591, 591, 589]),
+    ("subresource", [65, 65, 63]),
+    ("table", [63, 63, 61]),
+    ("update", [1528, 1528, 1421]),
+    ("validation", [3188, 3187, 3123]),
+    ("watch", [33, 33, 33]),
 ];
 
 /// How a family fared.
