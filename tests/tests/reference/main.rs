@@ -30,7 +30,6 @@ const WATCHES: usize = 32;
 const FLOORS: &[(&str, [usize; 3])] = &[
     ("apply", [934, 929, 894]),
     ("bootstrap", [98, 97, 96]),
-    ("bootstrap", [98, 97, 96]),
     ("crd", [139, 136, 135]),
     ("create", [710, 687, 649]),
     ("discovery", [24, 19, 19]),

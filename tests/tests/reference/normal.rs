@@ -78,7 +78,8 @@ fn text_of(text: &str, sent: &str, names: &Names, key: &str) -> String {
         _ => {}
     }
     let mut text = text.to_owned();
-    for (name, value) in names.iter().filter(|(_, value)| !value.is_empty()) {
+    // An object that was refused has the empty uid, which the recording marks between all characters, too.
+    for (name, value) in names.iter().filter(|(name, value)| !value.is_empty() || *name == "uid") {
         if name == "ns" {
             text = text.replace(value, "{ns}");
         } else if name == "uid" || value.len() > 6 {
