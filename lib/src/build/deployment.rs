@@ -123,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_was_given_before_the_selector_stays() {
+        let key = "app.kubernetes.io/name";
+        let web = Deployment::new("web", Container::new("c", "nginx")).label(key, "shop").labelled(key, "shop");
+        let deployment = serde_json::to_value(&web).unwrap();
+        let labels = json!({key: "shop"});
+        assert_eq!(deployment["metadata"]["labels"], labels);
+        assert_eq!(deployment["spec"]["selector"]["matchLabels"], labels);
+    }
+
+    #[test]
     #[should_panic(expected = "no container of web has a port named \"http\"; its ports: web")]
     fn exposing_an_unknown_port_is_a_mistake() {
         let _ = Deployment::new("web", Container::new("c", "nginx").port("web", 80)).expose("http");

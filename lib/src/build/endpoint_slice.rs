@@ -7,7 +7,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use super::amount::Port;
 use super::object::{Object, named};
 use super::service::Service;
-use super::text::{Name, Of, PortName};
+use super::text::{DnsLabel, Name, Of};
 use super::wraps::object;
 
 object! {
@@ -64,7 +64,7 @@ impl EndpointSlice {
     /// The port of the service port of that name.
     #[must_use]
     #[track_caller]
-    pub fn named_port(self, name: impl Of<PortName>, port: impl Of<Port>) -> Self {
+    pub fn named_port(self, name: impl Of<DnsLabel>, port: impl Of<Port>) -> Self {
         self.push(name.checked().into(), port.checked())
     }
 

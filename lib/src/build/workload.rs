@@ -117,8 +117,8 @@ pub trait Workload: Object + Pods + Selects {
         let labels = self.selector_mut().match_labels.get_or_insert_default();
         if *labels == made {
             labels.clear();
-            drop_label(self.meta_mut());
-            drop_label(self.pod_mut().0);
+            drop_labels(self.meta_mut(), &made);
+            drop_labels(self.pod_mut().0, &made);
         }
         let (key, value): (String, String) = (key.checked().into(), value.checked().into());
         self.selector_mut().match_labels.get_or_insert_default().insert(key.clone(), value.clone());
@@ -242,9 +242,10 @@ pub(super) fn name_label(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(NAME_LABEL.to_owned(), end.trim_start_matches(['-', '.']).to_owned())])
 }
 
-fn drop_label(metadata: &mut ObjectMeta) {
+/// Drops labels that were made; one of the same key that was given since has another value, and stays.
+fn drop_labels(metadata: &mut ObjectMeta, made: &BTreeMap<String, String>) {
     if let Some(labels) = &mut metadata.labels {
-        labels.remove(NAME_LABEL);
+        labels.retain(|key, value| made.get(key) != Some(value));
     }
     metadata.labels = metadata.labels.take().filter(|labels| !labels.is_empty());
 }

@@ -14,7 +14,7 @@ pub use sort::{
 
 use super::amount::{Port, Target, Time};
 use super::object::{Namespaced, Object, named};
-use super::text::{DnsLabel, Invalid, Name, Of, PortName};
+use super::text::{DnsLabel, Invalid, Name, Of};
 use super::workload::Selects;
 
 /// One stable name and address for many pods.
@@ -171,9 +171,11 @@ impl<S> Service<S> {
     }
 
     /// The same with a name of its own, which every port of a service with several must have.
+    ///
+    /// Up to 63 characters, while a container's port is named with up to 15.
     #[must_use]
     #[track_caller]
-    pub fn named_port(self, name: impl Of<PortName>, port: impl Of<Port>, target: impl Of<Target>) -> Self
+    pub fn named_port(self, name: impl Of<DnsLabel>, port: impl Of<Port>, target: impl Of<Target>) -> Self
     where
         S: Reached,
     {
@@ -188,7 +190,7 @@ impl<S> Service<S> {
     /// The same over UDP.
     #[must_use]
     #[track_caller]
-    pub fn udp_port(self, name: impl Of<PortName>, port: impl Of<Port>, target: impl Of<Target>) -> Self
+    pub fn udp_port(self, name: impl Of<DnsLabel>, port: impl Of<Port>, target: impl Of<Target>) -> Self
     where
         S: Reached,
     {
@@ -251,7 +253,7 @@ impl<S> Service<S> {
     /// Panics when the service has no such port.
     #[must_use]
     #[track_caller]
-    pub fn port_at(mut self, port: impl Of<PortName>, node_port: impl Of<Port>) -> Self
+    pub fn port_at(mut self, port: impl Of<DnsLabel>, node_port: impl Of<Port>) -> Self
     where
         S: OnNodes,
     {
@@ -424,6 +426,16 @@ mod tests {
         assert_eq!(balanced["sessionAffinityConfig"], json!({"clientIP": {"timeoutSeconds": 60}}));
         let external = spec(&Service::external_name("db", "db.example.com"));
         assert_eq!(external, json!({"type": "ExternalName", "externalName": "db.example.com"}));
+    }
+
+    #[test]
+    fn a_services_port_has_a_longer_name_than_a_containers() {
+        let service = Service::new("db", [("app", "db")]).named_port("mongodb-exporter", 9216, 9216);
+        let service = service.node_port().port_at("mongodb-exporter", 30216);
+        assert_eq!(spec(&service)["ports"][0]["name"], "mongodb-exporter");
+        let mut bundle = crate::Bundle::new("db");
+        bundle.add(service);
+        assert_eq!(bundle.validate(), Ok(()));
     }
 
     #[test]
