@@ -196,11 +196,8 @@ fn has_rules(schema: &Value) -> bool {
     }
 }
 
-/// Compiles the patterns of a schema, and refuses what is not supported in it.
+/// Compiles the patterns of a schema.
 fn survey(schema: &Value, path: &str, patterns: &mut check::Patterns) -> Result<(), String> {
-    if let Some(format) = schema["format"].as_str().filter(|format| format::UNCHECKED.contains(format)) {
-        return Err(format!("{path}.format: {format} is not supported"));
-    }
     if let Some(pattern) = schema["pattern"].as_str() {
         let regex = Regex::new(pattern).map_err(|error| format!("{path}.pattern: {error}"))?;
         patterns.insert(pattern.to_owned(), regex);
