@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    PodTemplate, ReplicationController, Secret, Service, ServiceAccount,
+    PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
@@ -32,6 +32,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Pod>(),
     Kind::of::<PodTemplate>(),
     Kind::of::<ReplicationController>(),
+    Kind::of::<ResourceQuota>(),
     Kind::of::<Secret>(),
     Kind::of::<Service>(),
     Kind::of::<ServiceAccount>(),

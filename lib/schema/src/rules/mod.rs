@@ -27,6 +27,7 @@ pub mod pod;
 pub mod priority_class;
 pub(crate) mod reference;
 pub mod replication;
+pub mod resource_quota;
 pub mod role;
 pub mod role_binding;
 pub(crate) mod scale;

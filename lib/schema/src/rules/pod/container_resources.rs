@@ -200,12 +200,17 @@ fn pod_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
     }
 }
 
+/// Whether a resource is a size of huge pages, or what is requested of them in a namespace.
+pub(crate) fn is_counted_huge_page(name: &str) -> bool {
+    is_huge_page(name.strip_prefix("requests.").unwrap_or(name))
+}
+
 /// Checks the name of a resource: one of Kubernetes' own, or one with a domain.
 pub(crate) fn standard_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
     let complaints = names::qualified(name);
     if !complaints.is_empty() {
         errors.all(at, name, complaints);
-    } else if !name.contains('/') && !STANDARD.contains(&name) && !is_huge_page(name) {
+    } else if !name.contains('/') && !STANDARD.contains(&name) && !is_counted_huge_page(name) {
         errors.invalid(at, name, "must be a standard resource type or fully qualified");
     }
 }
