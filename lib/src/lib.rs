@@ -7,11 +7,25 @@
 //! use kprov::Bundle;
 //! use kprov::build::*;
 //!
-//! let web = Deployment::new("web", Container::new("nginx", "nginx:1.27").port("http", 80)).replicas(2);
-//! let mut app = Bundle::new("shop");
-//! app.add(web.expose("http").node_port());
-//! app.add(web);
-//! app.validate().expect("the server would take it");
+//! let secret = Secret::new("database").text("password", "s3cret");
+//! let database = Container::new("postgres", "postgres:17")
+//!     .port("sql", 5432)
+//!     .env("POSTGRES_PASSWORD", secret.key("password"));
+//! let database = StatefulSet::new("database", database)
+//!     .claim(&PersistentVolumeClaim::new("data", "4Gi"), "/var/lib/postgresql/data");
+//! let web = Container::new("web", "example.com/shop:1.4")
+//!     .port("http", 8080)
+//!     .env("DATABASE_HOST", database.service().name())
+//!     .env("DATABASE_PASSWORD", secret.key("password"))
+//!     .readiness(Probe::http("/healthz", "http"));
+//! let web = Deployment::new("web", web).replicas(2);
+//! let inside = web.expose("http");
+//! let outside = Ingress::new("shop", Host::named("shop.example.com").path("/", &inside));
+//!
+//! let mut shop = Bundle::new("shop");
+//! shop.add(secret).add(database.service()).add(database);
+//! shop.add(inside).add(web).add(outside);
+//! shop.validate().expect("the server would take it");
 //! ```
 
 pub mod build;

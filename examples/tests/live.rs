@@ -1,0 +1,156 @@
+//! The objects of the programs on a cluster of the test's own: applied, read back, changed, deleted.
+//!
+//! It has no harness: the cluster's server is this program, started once more.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_types, reason = "starts itself with a home of its own")]
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use kprov::Bundle;
+use kprov::build::*;
+use kprov::client::{Client, ClientError, Outcome};
+use kprov::cluster::{Cluster, Report};
+use kprov_examples::programs::{aws_auth, claim, deployment, ingress, naked_pod, service};
+use serde_json::{Value, json};
+
+/// Says nothing.
+struct Silent;
+
+impl Report for Silent {
+    fn says(&self, _: &str) {}
+}
+
+/// Set in the process that has a home of its own.
+const AT_HOME: &str = "KPROV_LIVE_TEST";
+
+fn main() -> ExitCode {
+    if let Some(code) = kprov_cli::child() {
+        return code;
+    }
+    if std::env::var_os(AT_HOME).is_none() {
+        return again_at_home();
+    }
+    tokio::runtime::Runtime::new().unwrap().block_on(run());
+    ExitCode::SUCCESS
+}
+
+/// Runs this program with a home and a kubeconfig that are nobody else's.
+fn again_at_home() -> ExitCode {
+    let home = tempfile::Builder::new().prefix("kp").tempdir().unwrap();
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.env(AT_HOME, "1").env("KPROV_HOME", home.path()).env("KUBECONFIG", home.path().join("kubeconfig"));
+    if again.status().unwrap().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn run() {
+    let cluster = Cluster::local("programs").simulated();
+    let client = kprov_cli::up(&cluster, &Silent).await.unwrap();
+    // On a task of its own: whatever fails there, the cluster is taken down.
+    let outcome = tokio::spawn(programs(client)).await;
+    kprov_cli::down(&cluster.name, &Silent).await.unwrap();
+    outcome.unwrap();
+}
+
+async fn programs(client: Client) {
+    a_naked_pod(&client).await.unwrap();
+    a_deployment_and_its_service(&client).await.unwrap();
+    an_ingress(&client).await.unwrap();
+    a_claim_and_a_deployment(&client).await.unwrap();
+    the_config_map_of_an_eks_cluster(client).await.unwrap();
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn bundle<K: kprov::k8s_openapi::Resource + serde::Serialize>(object: K) -> Bundle {
+    let mut bundle = Bundle::new("program");
+    bundle.add(object);
+    bundle
+}
+
+fn json_of(object: impl serde::Serialize) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+async fn a_naked_pod(client: &Client) -> Result<(), ClientError> {
+    client.create(&naked_pod::pod()).await?;
+    client.ready(&bundle(naked_pod::pod()), MINUTE).await?;
+    let again = client.create(&naked_pod::pod()).await.unwrap_err();
+    assert!(matches!(&again, ClientError::Api { .. }), "{again}");
+    let pod = client.get::<Pod>("naked-pod-demo").await?;
+    assert_eq!(json_of(&pod)["spec"]["containers"][0]["image"], "nginx");
+    client.of().replace(&pod.label("tier", "front")).await?;
+    assert_eq!(client.of::<Pod>().list("tier=front").await?.len(), 1);
+    gone(client, &bundle(naked_pod::pod())).await
+}
+
+async fn a_deployment_and_its_service(client: &Client) -> Result<(), ClientError> {
+    client.create(&deployment::deployment()).await?;
+    client.create(&service::service().build()).await?;
+    client.ready(&bundle(deployment::deployment()), MINUTE).await?;
+    assert_eq!(client.of::<Pod>().list("app=alpine").await?.len(), 2);
+
+    let service = json_of(client.of_kind("v1", "Service").get("alpine-service").await?);
+    assert_eq!(service["spec"]["ports"][0]["protocol"], "TCP");
+    assert!(service["spec"]["ports"][0]["nodePort"].is_number(), "{service}");
+
+    let three = bundle(client.get::<Deployment>("alpine").await?.replicas(3));
+    client.of().replace(&client.get::<Deployment>("alpine").await?.replicas(3)).await?;
+    client.ready(&three, MINUTE).await?;
+    assert_eq!(json_of(client.get::<Deployment>("alpine").await?)["status"]["readyReplicas"], 3);
+    gone(client, &bundle(service::service())).await?;
+    gone(client, &bundle(deployment::deployment())).await
+}
+
+/// No controller serves ingresses: it is kept, and gets no address.
+async fn an_ingress(client: &Client) -> Result<(), ClientError> {
+    client.create(&ingress::ingress()).await?;
+    let more = client.get::<Ingress>("test-ingress").await?.path("/nginx", ("nginx-service", 8080));
+    client.of().replace(&more).await?;
+    let read = json_of(client.get::<Ingress>("test-ingress").await?);
+    let paths: Vec<&Value> =
+        read["spec"]["rules"][0]["http"]["paths"].as_array().unwrap().iter().map(|path| &path["path"]).collect();
+    assert_eq!(paths, ["/httpd", "/tomcat", "/nginx"]);
+    assert_eq!(read["status"]["loadBalancer"].get("ingress"), None);
+    gone(client, &bundle(ingress::ingress())).await
+}
+
+/// Nothing makes volumes: the claim stays pending, and the pod that mounts it waits.
+async fn a_claim_and_a_deployment(client: &Client) -> Result<(), ClientError> {
+    let both = claim::application();
+    client.apply(&both).await?;
+    assert!(!client.apply(&both).await?.changed(), "a second time nothing is written");
+    let claim = json_of(client.get::<PersistentVolumeClaim>("my-pvc").await?);
+    assert_eq!(claim["status"]["phase"], "Pending");
+    assert_eq!(claim["spec"]["resources"]["requests"], json!({"storage": "32Gi"}));
+    let late = client.ready(&both, Duration::from_millis(500)).await.unwrap_err().to_string();
+    assert!(late.contains("Deployment default/pvc-test: 0 of 1 pods are available"), "{late}");
+    assert!(late.contains("PersistentVolumeClaim default/my-pvc: no volume is bound to it yet"), "{late}");
+
+    let labelled = claim::application().label("part", "storage");
+    assert!(client.apply(&labelled).await?.changed());
+    assert_eq!(client.of::<PersistentVolumeClaim>().list("part=storage").await?.len(), 1);
+    gone(client, &both).await
+}
+
+async fn the_config_map_of_an_eks_cluster(client: Client) -> Result<(), ClientError> {
+    let maps = client.in_namespace("kube-system").of::<ConfigMap>();
+    for (was_there, role) in [(false, "arn:aws:iam::012345678901:role/a"), (true, "arn:aws:iam::012345678901:role/b")] {
+        assert_eq!(maps.delete_if_exists("aws-auth").await?, was_there);
+        maps.create(&aws_auth::config_map(role)).await?;
+        assert!(json_of(maps.get("aws-auth").await?)["data"]["mapRoles"].as_str().unwrap().contains(role));
+    }
+    maps.delete("aws-auth").await?;
+    assert_eq!(maps.get_if_exists("aws-auth").await?, None);
+    Ok(())
+}
+
+/// Deletes what was there, and sees that it is not any more.
+async fn gone(client: &Client, bundle: &Bundle) -> Result<(), ClientError> {
+    let how = kprov::client::Delete::new().foreground().wait(MINUTE);
+    let report = client.delete_with(bundle, &how, &mut |_| {}).await?;
+    assert!(report.objects.iter().all(|did| matches!(did.outcome, Outcome::Deleted)));
+    let again = client.delete(bundle).await?;
+    assert!(again.objects.iter().all(|did| matches!(did.outcome, Outcome::Missing)));
+    Ok(())
+}
