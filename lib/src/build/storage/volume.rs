@@ -77,14 +77,33 @@ impl Source {
         })
     }
 
-    /// The file system of a CSI volume, such as `ext4`.
+    /// A disk of Google's cloud, by its name there. The cluster hands it to the CSI driver `pd.csi.storage.gke.io`.
     ///
-    /// Panics when the volume is of another source.
+    /// ```
+    /// # use kprov::build::*;
+    /// let disk = PersistentVolume::new("data", "400Gi", Source::gce_disk("my-data-disk").file_system("ext4"));
+    /// # let _ = disk;
+    /// ```
+    #[must_use]
+    pub fn gce_disk(name: impl Into<String>) -> Self {
+        let pd_name = name.into();
+        Self::of(|spec| {
+            spec.gce_persistent_disk = Some(core::GCEPersistentDiskVolumeSource { pd_name, ..<_>::default() });
+        })
+    }
+
+    /// The file system of a disk, such as `ext4`.
+    ///
+    /// Panics when the volume is a folder, which is of a file system already.
     #[must_use]
     #[track_caller]
     pub fn file_system(mut self, kind: impl Into<String>) -> Self {
-        let csi = self.0.csi.as_mut().expect("only a CSI volume says its file system: `Source::csi(..)`");
-        csi.fs_type = Some(kind.into());
+        let spec = &mut self.0;
+        let csi = spec.csi.as_mut().map(|csi| &mut csi.fs_type);
+        let local = spec.local.as_mut().map(|local| &mut local.fs_type);
+        let gce = spec.gce_persistent_disk.as_mut().map(|disk| &mut disk.fs_type);
+        let place = csi.or(local).or(gce);
+        *place.expect("a folder is of a file system already: leave `file_system(..)` away") = Some(kind.into());
         self
     }
 }
@@ -128,6 +147,20 @@ impl PersistentVolume {
         self
     }
 
+    /// Is emptied when its claim goes, and offered anew: host paths and NFS only, and deprecated for them as well.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let scratch = PersistentVolume::new("scratch", "1Gi", Source::nfs("10.0.0.7", "/scratch")).recycle();
+    /// # let _ = scratch;
+    /// ```
+    /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#recycle>
+    #[must_use]
+    pub fn recycle(mut self) -> Self {
+        self.spec().persistent_volume_reclaim_policy = Some("Recycle".to_owned());
+        self
+    }
+
     /// As a raw device, without a file system.
     #[must_use]
     pub fn block(mut self) -> Self {
@@ -166,5 +199,32 @@ impl PersistentVolume {
             ..core::ObjectReference::default()
         });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn disks_say_their_file_system() {
+        let spec = |source: Source| serde_json::to_value(source.file_system("xfs").build()).unwrap();
+        assert_eq!(spec(Source::csi("ebs.csi.aws.com", "vol-1"))["csi"]["fsType"], "xfs");
+        assert_eq!(spec(Source::local("/dev/sdb")), json!({"local": {"path": "/dev/sdb", "fsType": "xfs"}}));
+        assert_eq!(spec(Source::gce_disk("d")), json!({"gcePersistentDisk": {"pdName": "d", "fsType": "xfs"}}));
+    }
+
+    #[test]
+    #[should_panic(expected = "a folder is of a file system already")]
+    fn a_folder_has_no_file_system_of_its_own() {
+        let _ = Source::nfs("10.0.0.7", "/exports").file_system("ext4");
+    }
+
+    #[test]
+    fn a_volume_is_offered_anew() {
+        let scratch = PersistentVolume::new("scratch", "1Gi", Source::host_path("/scratch")).recycle();
+        assert_eq!(scratch.build().spec.unwrap().persistent_volume_reclaim_policy.as_deref(), Some("Recycle"));
     }
 }
