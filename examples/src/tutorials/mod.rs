@@ -1,8 +1,12 @@
 //! The manifests of the tutorials as builders: each function says what the file of its row says in `tutorials/`.
 
+pub mod config;
 pub mod ingress;
 pub mod pods;
+pub mod security;
 pub mod services;
+pub mod stateful;
+pub mod storage;
 
 use kprov::Bundle;
 use kprov::k8s_openapi::Resource;
@@ -12,7 +16,15 @@ use kprov::k8s_openapi::serde::Serialize;
 pub type Tutorial = (&'static str, fn() -> Bundle);
 
 /// The tables of the sections.
-const SECTIONS: &[&[Tutorial]] = &[pods::TUTORIALS, services::TUTORIALS, ingress::TUTORIALS];
+const SECTIONS: &[&[Tutorial]] = &[
+    pods::TUTORIALS,
+    services::TUTORIALS,
+    ingress::TUTORIALS,
+    storage::TUTORIALS,
+    config::TUTORIALS,
+    stateful::TUTORIALS,
+    security::TUTORIALS,
+];
 
 /// Every tutorial that has a builder form.
 ///
