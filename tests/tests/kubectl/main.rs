@@ -3,6 +3,7 @@
 
 mod apply;
 mod commands;
+mod definitions;
 mod demo;
 mod heal;
 mod image;
