@@ -84,7 +84,7 @@ const CASES: &[Case] = &[
     ),
     (
         "B11",
-        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: i\nspec:\n  tls:\n  - host:\n    - a.example.com\n    secretName: s\n  rules: []\n",
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: i\nspec:\n  tls:\n  - host:\n    - a.example.com\n    secretName: s\n  rules:\n  - host: a.example.com\n",
         &[(7, "spec.tls[0].host", "unknown field \"spec.tls[0].host\"", "did you mean `hosts`?")],
     ),
     (
@@ -93,6 +93,7 @@ const CASES: &[Case] = &[
         &[
             (9, "spec.secretName", "unknown field \"spec.secretName\"", "its place is `spec.tls[].secretName`"),
             (10, "rules", "unknown field \"rules\"", "its place is `spec.rules`"),
+            (5, "spec", "either `defaultBackend` or `rules` must be specified", ""),
         ],
     ),
     (
@@ -126,6 +127,7 @@ const CASES: &[Case] = &[
                 "unknown field",
                 "did you mean `service.port.number`",
             ),
+            (11, "spec.rules[0].http.paths[0].backend", "resource or service backend is required", ""),
         ],
     ),
     (
@@ -346,7 +348,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
                 ));
             }
         }
-        // What follows from the mistake alone is not told as well.
+        // Nothing is told but the mistake and what the server would find missing for it.
         let errors = told.iter().filter(|problem| problem.severity == kprov::Severity::Error).count();
         if errors > wanted.len() {
             let told: Vec<String> = told.iter().map(ToString::to_string).collect();
