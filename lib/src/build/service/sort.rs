@@ -87,7 +87,7 @@ sorts! {
 /// let raw = Service::new("web", [("app", "web")]).build();
 /// let service: Service<Any> = raw.into();
 /// let inside = service.of_sort::<ClusterIp>().expect("it has no type of its own");
-/// # let _ = (raw, service, inside);
+/// # let _ = inside;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Any {}
