@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_types, reason = "recipes start cargo")]
 
 use std::ffi::OsStr;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use kprov_tests::{bench, images};
 
 const HELP: &str = "recipes:
   cargo xtask images                 build the images that tests use, into target/images
+  cargo xtask explore [CASES]        run the property tests on new random cases, 20000 each, and say their seed
   cargo xtask bench build            build an application of builders from nothing: time, memory, size of our sources
   cargo xtask bench [WORD...]        measure a release build; WORD: readyz up idle size container pod creates gets watchers
       --binary PATH                  measure this kprov instead, with the measuring side as it is built
@@ -27,9 +29,29 @@ fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Some("explore") => explore(&arguments.next().unwrap_or_else(|| "20000".to_owned())),
         Some("bench") => bench(arguments.collect()),
         _ => bail!("{HELP}"),
     }
+}
+
+/// Runs the property tests with another seed than the one that every run has. The seed is the report of what it finds.
+fn explore(cases: &str) -> anyhow::Result<()> {
+    let _: u32 = cases.parse().with_context(|| format!("{cases} is no number of cases\n{HELP}"))?;
+    let seed = RandomState::new().build_hasher().finish();
+    println!("PROPTEST_RNG_SEED={seed} PROPTEST_CASES={cases}");
+    let tests =
+        ["test", "-p", "kprov-schema", "-p", "kprov", "-p", "kprov-control-plane", "--features", "kprov/client"];
+    let filters = ["--tests", "--", "--skip", "compile_fail", "managed", "yaml", "roundtrip", "model"];
+    run(Command::new(cargo())
+        .args(tests)
+        .args(filters)
+        .env("PROPTEST_RNG_SEED", seed.to_string())
+        .env("PROPTEST_CASES", cases))
+}
+
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 fn bench(arguments: Vec<String>) -> anyhow::Result<()> {
@@ -58,9 +80,8 @@ fn bench(arguments: Vec<String>) -> anyhow::Result<()> {
 
 /// Builds the command with the measuring side as they are released, then lets that measure.
 fn measure_release(arguments: &[String]) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--release", "-p", "kprov-cli", "-p", "kprov-tests", "--bin", "kprov", "--bin", "xtask"];
-    run(Command::new(cargo).args(build))?;
+    run(Command::new(cargo()).args(build))?;
     // This program is <target>/debug/xtask.
     let own = std::env::current_exe()?;
     let release =
