@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures::TryStreamExt;
 use kprov::client::Client;
+use kprov::client::kube::runtime::wait::await_condition;
 use kprov::client::kube::runtime::{WatchStreamExt, watcher};
 use kprov::client::kube::{Api, ResourceExt};
 use kprov::cluster::{LocalCluster, Name, Report};
-use kprov::k8s_openapi::api::core::v1::Node;
+use kprov::k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use tokio::time::timeout;
 
 use super::control::{Ask, Power};
@@ -68,7 +69,7 @@ async fn await_server(name: &Name) -> anyhow::Result<()> {
     let folder = Folder::of(name)?;
     let ready = timeout(PATIENCE, control::ask(&folder.socket(), &Ask::Ready)).await;
     let state = match ready {
-        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Ok(()))) => return await_account(&folder).await,
         Ok(Ok(Err(words))) => bail!(words),
         Ok(Err(_)) => {
             // Its last words are the reason.
@@ -81,6 +82,21 @@ async fn await_server(name: &Name) -> anyhow::Result<()> {
     };
     let (log, last) = (folder.log(), process::last_lines(&folder));
     bail!("the server {state}. The end of its log, {}:\n{last}", log.display())
+}
+
+/// Waits for the account that pods of the namespace `default` run as: before it is there, they are refused.
+async fn await_account(folder: &Folder) -> anyhow::Result<()> {
+    let client = Client::from_kubeconfig(&folder.kubeconfig()).await?;
+    let accounts = Api::<ServiceAccount>::namespaced(client.kube().clone(), "default");
+    let there = await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some());
+    match timeout(PATIENCE, there).await {
+        Ok(end) => end.map(|_| ()).context("waiting for the service account default"),
+        Err(_) => bail!(
+            "after {} seconds there is no service account default; see {}",
+            PATIENCE.as_secs(),
+            folder.log().display()
+        ),
+    }
 }
 
 fn add_context(name: &Name) -> anyhow::Result<()> {
