@@ -111,6 +111,18 @@ fn rooms_of_the_control_plane_only_look_down() {
 }
 
 #[test]
+fn the_machinery_of_controllers_knows_no_controller() {
+    for path in sources(&root().join("provisioner/control-plane/src/controllers/machinery")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for way_up in ["super::super::", "crate::controllers::"] {
+            let beside: Vec<&str> =
+                text.split(way_up).skip(1).filter(|rest| !rest.starts_with("machinery::")).collect();
+            assert!(beside.is_empty(), "{} looks at a controller through {way_up}", path.display());
+        }
+    }
+}
+
+#[test]
 fn the_node_agent_uses_the_control_plane_as_a_client() {
     for path in sources(&root().join("provisioner/node/src")) {
         // A tests module may stand a whole server up.

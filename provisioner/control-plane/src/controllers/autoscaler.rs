@@ -13,11 +13,11 @@ use k8s_openapi::api::core::v1::ReplicationController;
 use kprov_schema::{KINDS, Key, Kind, Object, Resource, Subresource, Uid};
 use serde_json::{Value, json};
 
-use super::action::{Action, Note, Outcome};
-use super::meta::{reference, time};
-use super::selector;
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch};
+use super::machinery::action::{Action, Note, Outcome};
+use super::machinery::meta::{reference, time};
+use super::machinery::selector;
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch};
 use crate::client::PatchKind;
 use crate::informer::{Change, Entry, Unreadable};
 

@@ -8,11 +8,11 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kprov_schema::{Key, Object, Resource};
 use serde_json::{Value, json};
 
-use super::action::{Action, Note, Outcome};
-use super::meta::{claim, controlled_by, controller_key, reference};
-use super::rollout::{Limits, Share, proportional};
-use super::snapshot::{Failure, Seen, Snapshot};
-use super::{Config, Controller, Watch, selector, status};
+use super::machinery::action::{Action, Note, Outcome};
+use super::machinery::meta::{claim, controlled_by, controller_key, reference};
+use super::machinery::rollout::{Limits, Share, proportional};
+use super::machinery::snapshot::{Failure, Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch, selector, status};
 use crate::informer::{Change, Unreadable};
 
 mod conditions;

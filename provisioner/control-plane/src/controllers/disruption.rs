@@ -14,11 +14,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kprov_schema::{KINDS, Key, Object, Resource, Typed};
 use serde_json::{Value, json};
 
-use super::action::{Action, Note, Outcome};
-use super::meta::{controller_of, reference, time};
-use super::rollout::scaled;
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch, selector, status};
+use super::machinery::action::{Action, Note, Outcome};
+use super::machinery::meta::{controller_of, reference, time};
+use super::machinery::rollout::scaled;
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch, selector, status};
 use crate::informer::{Change, Unreadable};
 
 /// How long a pod whose eviction was granted counts as going, though its deletion has not begun.

@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use kprov_schema::{Key, Object, Resource};
 use serde_json::{Map, Value, json};
 
-use super::action::{Action, Outcome};
 use super::endpointslice::{
     HEADLESS, TRIGGER, address_of, first_trigger, hostname_of, is_headless, selected, services_of_pod, target_port,
     target_ref,
 };
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch, status};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch, status};
 use crate::informer::Unreadable;
 
 /// Addresses that fit one object; what is beyond is left out, and an annotation says so.

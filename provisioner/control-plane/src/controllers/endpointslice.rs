@@ -11,10 +11,10 @@ use kprov_schema::selector::Labels;
 use kprov_schema::{Key, Object, Resource};
 use serde_json::{Map, Value, json};
 
-use super::action::{Action, Outcome};
-use super::meta::{controlled_by, time};
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch, status};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::meta::{controlled_by, time};
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch, status};
 use crate::informer::{Change, Unreadable};
 
 /// Endpoints that fit a slice.

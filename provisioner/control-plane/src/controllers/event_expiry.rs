@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kprov_schema::{Key, Resource};
 
-use super::action::{Action, Outcome};
-use super::snapshot::Snapshot;
-use super::{Config, Controller, Watch};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::snapshot::Snapshot;
+use super::machinery::{Config, Controller, Watch};
 use crate::informer::Unreadable;
 
 /// How long an event is kept after it happened last.

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use kprov_schema::{Key, Kind, Object, Resource, Uid};
 use serde_json::{Value, json};
 
-use super::action::{Action, Check, Note, Outcome};
-use super::meta::{owner_references, reference, set_owners};
-use super::snapshot::Snapshot;
-use super::{Config, Controller, Watch, followed_kinds};
+use super::followed_kinds;
+use super::machinery::action::{Action, Check, Note, Outcome};
+use super::machinery::meta::{owner_references, reference, set_owners};
+use super::machinery::snapshot::Snapshot;
+use super::machinery::{Config, Controller, Watch};
 use crate::client::{DeleteOptions, PatchKind, Preconditions, Propagation};
 use crate::informer::{Cache, Change, Entry, Unreadable};
 

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kprov_schema::{KINDS, Key, Kind, Object, Resource, Subresource};
 use serde_json::{Value, json};
 
-use super::action::{Action, Check, Outcome};
-use super::meta::time;
-use super::snapshot::Snapshot;
-use super::{Config, Controller, Watch};
+use super::machinery::action::{Action, Check, Outcome};
+use super::machinery::meta::time;
+use super::machinery::snapshot::Snapshot;
+use super::machinery::{Config, Controller, Watch};
 use crate::informer::{Change, Entry, Unreadable};
 
 const FINALIZER: &str = "kubernetes";

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
 use kprov_schema::{Key, Object, Resource, Subresource};
 use serde_json::{Value, json};
 
-use super::action::{Action, Note, Outcome};
-use super::meta::{reference, time};
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch, status};
+use super::machinery::action::{Action, Note, Outcome};
+use super::machinery::meta::{reference, time};
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch, status};
 use crate::client::PatchKind;
 use crate::informer::Unreadable;
 

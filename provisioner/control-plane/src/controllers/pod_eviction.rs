@@ -9,11 +9,11 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kprov_schema::{Key, Resource, Subresource, Uid};
 use serde_json::json;
 
-use super::action::{Action, Note, Outcome};
-use super::meta::{reference, time};
-use super::snapshot::{Seen, Snapshot};
-use super::taint::bears;
-use super::{Config, Controller, Watch, status};
+use super::machinery::action::{Action, Note, Outcome};
+use super::machinery::meta::{reference, time};
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::taint::bears;
+use super::machinery::{Config, Controller, Watch, status};
 use crate::client::PatchKind;
 use crate::informer::{Change, Unreadable};
 

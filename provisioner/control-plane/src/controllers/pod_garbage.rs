@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kprov_schema::{Key, Resource, Subresource};
 use serde_json::json;
 
-use super::action::{Action, Check, Outcome};
-use super::meta::time;
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch, status};
+use super::machinery::action::{Action, Check, Outcome};
+use super::machinery::meta::time;
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch, status};
 use crate::client::{DeleteOptions, PatchKind, Preconditions};
 use crate::informer::Unreadable;
 

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Node;
 use kprov_schema::{Key, Resource};
 use serde_json::json;
 
-use super::action::{Action, Note, Outcome};
-use super::meta::reference;
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch};
+use super::machinery::action::{Action, Note, Outcome};
+use super::machinery::meta::reference;
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch};
 use crate::client::PatchKind;
 use crate::informer::Unreadable;
 

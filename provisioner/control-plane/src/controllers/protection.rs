@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, V
 use kprov_schema::{Key, Object, Resource};
 use serde_json::json;
 
-use super::action::{Action, Outcome};
-use super::meta::controller_of;
-use super::snapshot::Snapshot;
-use super::{Config, Controller, Watch, status};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::meta::controller_of;
+use super::machinery::snapshot::Snapshot;
+use super::machinery::{Config, Controller, Watch, status};
 use crate::client::PatchKind;
 use crate::informer::{Change, Unreadable};
 

@@ -10,10 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kprov_schema::{Key, Object, Resource};
 use serde_json::{Value, json};
 
-use super::action::{Action, Note, Outcome, Report};
-use super::meta::{claim, controlled_by, controller_key, reference};
-use super::snapshot::{Failure, Seen, Snapshot};
-use super::{Config, Controller, Watch, selector, status};
+use super::machinery::action::{Action, Note, Outcome, Report};
+use super::machinery::meta::{claim, controlled_by, controller_key, controller_of, reference};
+use super::machinery::snapshot::{Failure, Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch, selector, status};
 use crate::informer::{Change, Unreadable};
 
 /// Creations and deletions asked for in one round, as upstream's burst.
@@ -86,7 +86,7 @@ fn scale(set: &Seen<ReplicaSet>, active: &[Seen<Pod>], world: &Snapshot) -> Resu
 /// Ready pods of all sets with the same controller, by node: where they crowd, they go first.
 fn related(set: &Seen<ReplicaSet>, world: &Snapshot) -> Result<HashMap<String, usize>, Unreadable> {
     let mut owners = vec![set.raw.uid().0];
-    if let Some(controller) = super::meta::controller_of(&set.metadata) {
+    if let Some(controller) = controller_of(&set.metadata) {
         owners = world.owned_by::<ReplicaSet>(&controller.uid)?.iter().map(|set| set.raw.uid().0).collect();
     }
     let mut ready = HashMap::new();

@@ -7,10 +7,10 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kprov_schema::{Key, Object, Resource};
 use serde_json::json;
 
-use super::action::{Action, Outcome};
-use super::selector::selects;
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::selector::selects;
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch};
 use crate::informer::{Change, Unreadable};
 
 /// Gathers the rules of cluster roles.

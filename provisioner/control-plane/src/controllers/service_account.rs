@@ -5,9 +5,9 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kprov_schema::{Key, Object, Resource};
 use serde_json::json;
 
-use super::action::{Action, Outcome};
-use super::snapshot::Snapshot;
-use super::{Config, Controller, Watch};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::snapshot::Snapshot;
+use super::machinery::{Config, Controller, Watch};
 use crate::informer::Unreadable;
 
 /// Makes default service accounts.

@@ -5,7 +5,7 @@ use kprov_schema::selector::Requirement;
 
 use super::node::NodeInfo;
 use super::pod::{PodInfo, requirement};
-use crate::controllers::taint::bears;
+use crate::controllers::machinery::taint::bears;
 
 /// One term of node affinity: all its requirements must hold. An empty term holds for no node.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,10 +27,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::client::{Client, PatchKind};
-use crate::controllers::action::Note;
-use crate::controllers::meta::{controller_key, reference, time};
-use crate::controllers::selector::has_labels;
-use crate::controllers::{Recorder, status};
+use crate::controllers::machinery::action::Note;
+use crate::controllers::machinery::meta::{controller_key, reference, time};
+use crate::controllers::machinery::selector::has_labels;
+use crate::controllers::machinery::{Recorder, status};
 use crate::informer::{Caches, Entry, Informers};
 use crate::world::World;
 pub use decide::{Decision, Reasons, decide};

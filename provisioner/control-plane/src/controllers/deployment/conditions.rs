@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::revision::REVISION;
 use super::{Rollout, Set};
-use crate::controllers::action::Action;
+use crate::controllers::machinery::action::Action;
 use crate::controllers::replicaset::FAILURE;
 
 /// What a round says about the rollout's progress.

@@ -9,11 +9,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kprov_schema::{Key, Object};
 use serde_json::{Map, Value, json};
 
-use super::action::{Action, Outcome};
 use super::endpoints::MANAGED_BY as ENDPOINTS_MANAGED_BY;
 use super::endpointslice::{Content, HEADLESS, Head, MANAGED_BY, SERVICE_NAME, TRIGGER};
-use super::snapshot::{Seen, Snapshot};
-use super::{Config, Controller, Watch};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::snapshot::{Seen, Snapshot};
+use super::machinery::{Config, Controller, Watch};
 use crate::informer::Unreadable;
 
 const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
