@@ -20,6 +20,7 @@ pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod rules;
 pub mod selector;
 pub mod status;

@@ -38,9 +38,9 @@ impl Target {
         Txn::put(self.place(), expect, object)
     }
 
-    /// What a transaction of [`Self::put`] left, as it is served.
+    /// What a transaction that begins with [`Self::put`] left, as it is served.
     pub(crate) fn left(&self, done: &mut Committed) -> Option<Arc<Stored>> {
-        done.stored.pop().flatten().map(|stored| served(&self.kind, stored))
+        done.stored.first_mut()?.take().map(|stored| served(&self.kind, stored))
     }
 
     /// Where the objects of the collection are kept; `only` narrows it to one name within its namespace.

@@ -7,7 +7,7 @@ use kprov_schema::managed::same_but_times;
 use kprov_schema::{Kind, Object, Status, Subresource, canonical, meta};
 use serde_json::{Value, json};
 
-use super::admission::{self, Effects, Intent};
+use super::admission::{self, Charge, Effects, Intent};
 use super::core::Core;
 use super::errors;
 use super::lifecycle;
@@ -161,11 +161,13 @@ async fn once(
     if object == *live && same_but_times(had, managers.as_ref()) {
         return Ok(Some(Written { outcome: Outcome::Stored(old.clone()), warnings: effects.warnings }));
     }
+    let charge = Charge::of(&intent, &object, door)?;
     set_managers(&mut object, managers);
     if options.dry_run {
+        charge.ops(&intent)?;
         return Ok(Some(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings }));
     }
-    commit(core, target, old, object, effects).await
+    commit(&intent, old, object, effects, &charge).await
 }
 
 /// Whether the change is the server's own, made from what the client said: the action's rules are all there are.
@@ -174,17 +176,18 @@ fn is_own(door: Write) -> bool {
 }
 
 async fn commit(
-    core: &Core,
-    target: &Target,
+    intent: &Intent<'_>,
     old: &Arc<Stored>,
     object: Object,
     mut effects: Effects,
+    charge: &Charge,
 ) -> Result<Option<Written>, Status> {
+    let Intent { core, target, .. } = intent;
     let expect = Expect::At(old.revision);
     let goes = lifecycle::is_finished(&target.kind, &object);
     let shown = goes.then(|| Arc::new(object.clone()));
     let txn = if goes { Txn::delete(target.place(), expect) } else { target.put(expect, object) };
-    match core.store.commit(txn).await {
+    match charge.commit(intent, txn).await? {
         Ok(mut done) => {
             effects.keep();
             let warnings = std::mem::take(&mut effects.warnings);

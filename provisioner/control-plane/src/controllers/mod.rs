@@ -18,6 +18,7 @@ pub mod pod_eviction;
 pub mod pod_garbage;
 pub mod pod_ranges;
 pub mod protection;
+pub mod quota;
 pub mod replicaset;
 pub mod role_aggregation;
 pub mod root_ca;
@@ -66,6 +67,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<pod_ranges::PodRanges>(),
     Row::of::<protection::ClaimProtection>(),
     Row::of::<protection::VolumeProtection>(),
+    Row::of::<quota::ResourceQuotas>(),
     Row::of::<replicaset::ReplicaSets>(),
     Row::of::<role_aggregation::RoleAggregation>(),
     Row::of::<root_ca::RootCa>(),

@@ -25,7 +25,7 @@ pub use key::{Prefix, StoreKey};
 pub use signal::Moved;
 pub use state::{Events, Page, Window};
 pub use stored::{Change, Stored};
-pub use txn::{Committed, Effect, Expect, Op, Txn};
+pub use txn::{Amend, Amendment, Committed, Effect, Expect, Op, Txn};
 
 use crate::world::World;
 use engine::Engine;

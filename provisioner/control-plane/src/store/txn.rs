@@ -1,6 +1,7 @@
 //! A transaction: expectations on keys with what to do when all of them hold.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use kprov_schema::{Object, Revision};
@@ -37,6 +38,43 @@ pub enum Effect {
     Delete,
     /// Leave it: the expectation alone counts.
     Keep,
+    /// Make something of what is there by then, which must be there.
+    Amend(Amend),
+}
+
+/// What an [`Amend`] makes of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Amendment {
+    /// Put this object there.
+    Put(Object),
+    /// Leave it as it is.
+    Leave,
+    /// The transaction does not go ahead.
+    Refuse,
+}
+
+/// A change that is worked out by the writer, so that what many transactions add to one object is neither lost nor
+/// tried again and again. It must be quick and depend on nothing but the object.
+#[derive(Clone)]
+pub struct Amend(Arc<dyn Fn(&Stored) -> Amendment + Send + Sync>);
+
+impl Amend {
+    /// A change.
+    pub fn new(change: impl Fn(&Stored) -> Amendment + Send + Sync + 'static) -> Self {
+        Self(Arc::new(change))
+    }
+}
+
+impl fmt::Debug for Amend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Amend")
+    }
+}
+
+impl PartialEq for Amend {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// One key of a transaction.
@@ -125,15 +163,24 @@ impl Batch {
         };
         txn.check(|key| get(&self.newest, key))?;
         let next = Revision(self.head.0 + 1);
-        let mut stored = Vec::with_capacity(txn.0.len());
+        let mut moves = Vec::with_capacity(txn.0.len());
         for Op { key, effect, .. } in txn.0 {
             let old = get(&self.newest, &key);
+            let put = |object| Some(Arc::new(Stored::new(key.clone(), next, object)));
             let new = match effect {
-                Effect::Put(object) => Some(Arc::new(Stored::new(key.clone(), next, object))),
+                Effect::Put(object) => put(object),
                 Effect::Delete => None,
                 Effect::Keep => old.clone(),
+                Effect::Amend(amend) => match old.as_ref().map_or(Amendment::Refuse, |old| (amend.0)(old)) {
+                    Amendment::Put(object) => put(object),
+                    Amendment::Leave => old.clone(),
+                    Amendment::Refuse => return Err(CommitError::Conflict { key, found: old }),
+                },
             };
-            stored.push(new.clone());
+            moves.push((key, old, new));
+        }
+        let stored = moves.iter().map(|(_, _, new)| new.clone()).collect();
+        for (key, old, new) in moves {
             self.note(key, next, old, new);
         }
         Ok(Committed { revision: self.head, stored })

@@ -6,6 +6,7 @@ mod api;
 mod definitions;
 mod faces;
 mod owners;
+mod quota;
 mod roles;
 mod store;
 mod world;

@@ -7,6 +7,7 @@ mod namespace;
 mod node;
 mod pod;
 mod priority_class;
+mod quota;
 mod service_account;
 mod storage;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use kprov_schema::{Kind, Object, Status};
 
 pub(crate) use addresses::{Addresses, Ranges};
+pub(crate) use quota::Charge;
 
 use super::core::Core;
 use super::rbac::escalation;

@@ -4,7 +4,7 @@ use kprov_schema::kind::Write;
 use kprov_schema::{Object, Status, canonical, meta};
 
 use super::{Outcome, Written};
-use crate::api::admission::{self, Effects, Intent};
+use crate::api::admission::{self, Charge, Effects, Intent};
 use crate::api::core::Core;
 use crate::api::errors;
 use crate::api::owners::{Owners, Writer};
@@ -94,16 +94,18 @@ async fn once(
     canonical::canonicalise(kind, &mut object);
     write::check(kind, &object, None, Write::Main)?;
     admission::judge(&intent, &object)?;
+    let charge = Charge::of(&intent, &object, Write::Main)?;
     effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
     write::set_managers(&mut object, managers);
     if options.dry_run {
+        charge.ops(&intent)?;
         if let Some(found) = core.store.get(&target.place()) {
             let status = errors::already_exists(&kind.resource, &target.key.name, found.object.is_deleting());
             return Err(status.advised(&effects.warnings));
         }
         return Ok(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings });
     }
-    let committed = core.store.commit(target.put(Expect::Absent, object)).await;
+    let committed = charge.commit(&intent, target.put(Expect::Absent, object)).await?;
     match committed {
         Ok(mut done) => {
             effects.keep();

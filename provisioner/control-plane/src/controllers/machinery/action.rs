@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kprov_schema::{Key, Object, Resource, Subresource, Uid};
+use kprov_schema::{Key, Object, Resource, Revision, Subresource, Uid};
 use serde_json::Value;
 
 use crate::client::{DeleteOptions, PatchKind, Preconditions};
@@ -104,6 +104,15 @@ pub enum Check {
         resource: Resource,
         /// The namespace.
         namespace: String,
+    },
+    /// A namespace holds the same objects of a kind as the cache showed.
+    Unchanged {
+        /// The kind.
+        resource: Resource,
+        /// The namespace.
+        namespace: String,
+        /// Key and revision of each.
+        seen: Vec<(Key, Revision)>,
     },
 }
 

@@ -345,14 +345,31 @@ async fn holds(client: &Client, check: Check) -> Result<Option<Written>, Stop> {
             Err(status) if status.is_not_found() => Ok(None),
             Err(status) => Err(Stop::Failed(Box::new(Failure { key, resource, status }))),
         },
-        Check::Empty { resource, namespace } => {
-            let which = Selection { namespace: Some(namespace.clone()), ..Selection::default() };
-            match client.list(&resource, &which).await {
-                Ok(list) if list.items.is_empty() => Ok(None),
-                Ok(_) => Err(Stop::Outdated),
-                Err(status) => Err(Stop::Failed(Box::new(Failure { key: Key::new(namespace, ""), resource, status }))),
-            }
+        Check::Empty { resource, namespace } => listed(client, resource, namespace, |items| items.is_empty()).await,
+        Check::Unchanged { resource, namespace, seen } => {
+            let same = |(key, revision): &(Key, Revision), item: &Object| {
+                item.key() == *key && item.revision() == Some(*revision)
+            };
+            let all = |items: &[Arc<Object>]| {
+                items.len() == seen.len() && seen.iter().zip(items).all(|(seen, item)| same(seen, item))
+            };
+            listed(client, resource, namespace, all).await
         }
+    }
+}
+
+/// Whether something holds for all objects of a namespace.
+async fn listed(
+    client: &Client,
+    resource: Resource,
+    namespace: String,
+    holds: impl FnOnce(&[Arc<Object>]) -> bool,
+) -> Result<Option<Written>, Stop> {
+    let which = Selection { namespace: Some(namespace.clone()), ..Selection::default() };
+    match client.list(&resource, &which).await {
+        Ok(list) if holds(&list.items) => Ok(None),
+        Ok(_) => Err(Stop::Outdated),
+        Err(status) => Err(Stop::Failed(Box::new(Failure { key: Key::new(namespace, ""), resource, status }))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use kprov_control_plane::store::{CommitError, Expect, Prefix, Store, Txn};
+use kprov_control_plane::store::{Amend, Amendment, CommitError, Effect, Expect, Prefix, Store, Txn};
 use kprov_control_plane::world::memory::MemoryWorld;
 use kprov_control_plane::world::{World, real};
 use kprov_schema::Revision;
@@ -117,4 +117,27 @@ async fn every_watcher_sees_every_change_once() {
         assert_eq!(seen.unwrap(), written);
     }
     assert_eq!(store.since(Revision(1), &Prefix::Everything, 999).unwrap().events.len(), 200);
+}
+
+/// Takes one of what is left, if there is one.
+fn take_one() -> Effect {
+    Effect::Amend(Amend::new(|stored| match stored.object.label("is").unwrap().parse::<u32>().unwrap() {
+        0 => Amendment::Refuse,
+        left => Amendment::Put(object(&(left - 1).to_string())),
+    }))
+}
+
+#[tokio::test]
+async fn no_more_is_taken_than_there_is_and_nothing_is_left_of_what_was_refused() {
+    let store = open(&MemoryWorld::new(3));
+    put(&store, "left", "20").await;
+    let takers = (0..50).map(|taker| {
+        let txn = Txn::put(pod(&format!("taker-{taker}")), Expect::Absent, object("1"));
+        store.commit(txn.and(pod("left"), Expect::Any, take_one()))
+    });
+    let taken = join_all(takers).await.into_iter().filter(Result::is_ok).count();
+    let left = store.get(&pod("left")).unwrap();
+    assert_eq!((taken, left.object.label("is")), (20, Some("0")));
+    let there = (0..50).filter(|taker| store.get(&pod(&format!("taker-{taker}"))).is_some()).count();
+    assert_eq!(there, 20);
 }

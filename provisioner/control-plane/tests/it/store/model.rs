@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kprov_control_plane::store::{CommitError, Effect, Expect, Op, Prefix, ReadError, Store, StoreKey, Txn, Window};
+use kprov_control_plane::store::{
+    Amend, Amendment, CommitError, Effect, Expect, Op, Prefix, ReadError, Store, StoreKey, Txn, Window,
+};
 use kprov_control_plane::world::memory::MemoryWorld;
-use kprov_schema::Revision;
+use kprov_schema::{Object, Revision};
 use proptest::prelude::*;
 
 use super::*;
@@ -45,7 +47,7 @@ enum Expected {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Key, expectation, what to do: 0 deletes, 1 keeps, else puts.
+    /// Key, expectation, what to do: 0 deletes, 1 keeps, 2 amends, else puts.
     Commit(Vec<(usize, Expected, u8)>),
     /// Prefix, key to list behind, limit, revisions back from the head.
     List(usize, Option<usize>, Option<usize>, u64),
@@ -64,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Expected::Right),
         Just(Expected::Wrong)
     ];
-    let op = (0..KEYS.len(), expected, 0u8..6);
+    let op = (0..KEYS.len(), expected, 0u8..7);
     prop_oneof![
         12 => prop::collection::vec(op, 1..4).prop_map(Step::Commit),
         6 => (0usize..99, prop::option::of(0..KEYS.len()), prop::option::of(0usize..5), 0u64..30)
@@ -77,6 +79,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 type Objects = BTreeMap<StoreKey, (Revision, String)>;
+
+/// What amendments make of a value.
+fn longer(object: &Object) -> String {
+    format!("{}+", object.label("is").unwrap())
+}
 
 /// All objects at every revision there was.
 struct Model {
@@ -109,6 +116,7 @@ impl Model {
             let effect = match effect {
                 0 => Effect::Delete,
                 1 => Effect::Keep,
+                2 => Effect::Amend(Amend::new(|stored| Amendment::Put(object(&longer(&stored.object))))),
                 _ => Effect::Put(object(&self.next_value.to_string())),
             };
             Op { key, expect, effect }
@@ -137,6 +145,11 @@ impl Model {
                 }
                 Effect::Delete => changed |= objects.remove(&op.key).is_some(),
                 Effect::Keep => {}
+                Effect::Amend(_) => {
+                    let (_, value) = found?;
+                    objects.insert(op.key.clone(), (next, format!("{value}+")));
+                    changed = true;
+                }
             }
         }
         Some((objects, changed))

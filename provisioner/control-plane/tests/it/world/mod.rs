@@ -25,6 +25,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("namespace", 8),
     ("node", 18),
     ("pdb", 20),
+    ("quota", 32),
     ("replicaset", 34),
     ("schedule", 109),
     ("serviceaccount", 9),
