@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Two pods of the built-in image, and a service that answers on every node.
 fn bundle() -> Bundle {
-    let container = Container::new("echo", kprov_node::images::BUILTIN)
+    let container = Container::new("echo", kprov_node::runtime::BUILTIN)
         .port("http", 8080)
         .env("POD_NAME", Field::PodName)
         .requests("10m", "8Mi")

@@ -27,7 +27,7 @@ pub(crate) fn home() -> anyhow::Result<PathBuf> {
 
 /// Whether this process may do what only root may.
 pub(crate) fn is_root() -> bool {
-    cfg!(target_os = "linux") && nix::unistd::geteuid().is_root()
+    nix::unistd::geteuid().is_root()
 }
 
 /// The files of one cluster.
@@ -100,22 +100,18 @@ impl Folder {
         self.0.join("net")
     }
 
-    pub(crate) fn images(&self) -> PathBuf {
-        self.0.join("images")
-    }
-
     pub(crate) fn nodes(&self) -> PathBuf {
         self.0.join("nodes")
     }
 
+    /// Names of the nodes that have files.
+    pub(crate) fn made_nodes(&self) -> anyhow::Result<Vec<String>> {
+        names_in(&self.nodes())
+    }
+
     /// Names of the nodes that are off, each an empty file.
     pub(crate) fn nodes_off(&self) -> anyhow::Result<BTreeSet<String>> {
-        let folder = self.0.join("off");
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            other => other.with_context(|| format!("reading {}", folder.display()))?,
-        };
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        names_in(&self.0.join("off"))
     }
 
     /// Notes that a node is off, or no longer.
@@ -130,4 +126,13 @@ impl Folder {
         };
         done.with_context(|| format!("noting in {} whether the node is off", file.display()))
     }
+}
+
+/// What a folder holds; nothing when it is not there.
+fn names_in<T: FromIterator<String>>(folder: &Path) -> anyhow::Result<T> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(T::from_iter([])),
+        other => other.with_context(|| format!("reading {}", folder.display()))?,
+    };
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }

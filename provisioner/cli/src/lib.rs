@@ -7,6 +7,7 @@ mod demo;
 mod home;
 mod kubeconfig;
 mod local;
+mod machine;
 mod progress;
 mod rights;
 mod road;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command, ImageCommand, NodeCommand};
+use crate::args::{Args, Command, NodeCommand};
 use crate::local::control::Power;
 
 pub use road::{down, up};
@@ -30,7 +31,7 @@ pub use road::{down, up};
 pub fn main() -> ExitCode {
     // A shim lives for as long as its pod: it gets neither threads nor TLS.
     if std::env::args_os().nth(1).is_some_and(|first| first == "runtime-shim") {
-        return serve::shim();
+        return machine::shim();
     }
     let args = Args::parse();
     rustls::crypto::ring::default_provider().install_default().ok();
@@ -79,9 +80,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Command::Kubeconfig(options) => cmd::kubeconfig::run(&options),
             Command::Schema(options) => cmd::schema::run(&options),
             Command::Validate(options) => cmd::validate::run(&options),
-            Command::Image(ImageCommand::Load(options)) => cmd::image::load(&options),
-            Command::Image(ImageCommand::List(options)) => cmd::image::list(&options),
-            Command::Image(ImageCommand::Remove(options)) => cmd::image::remove(&options),
+            Command::Image(command) => machine::image(&command),
             Command::Node(NodeCommand::Stop(options)) => cmd::node::run(&options, Power::Off).await,
             Command::Node(NodeCommand::Start(options)) => cmd::node::run(&options, Power::On).await,
             Command::Apply(options) => cmd::apply::run(options).await,

@@ -9,12 +9,12 @@
     reason = "it measures real time and starts other runtimes"
 )]
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(containers))]
 fn main() {
     println!("containers need Linux");
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 fn main() -> std::process::ExitCode {
     let mut args = std::env::args_os().skip(1);
     let first = args.next().unwrap_or_default();
@@ -28,7 +28,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 mod linux {
     use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};

@@ -61,12 +61,12 @@ struct Facts {
 
 impl Facts {
     fn gather() -> Self {
-        let uname = rustix::system::uname();
+        let hostname = nix::unistd::gethostname().unwrap_or_default();
         let mut environment: Vec<(String, String)> = std::env::vars_os()
             .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
             .collect();
         environment.sort();
-        Self { hostname: uname.nodename().to_string_lossy().into_owned(), environment }
+        Self { hostname: hostname.to_string_lossy().into_owned(), environment }
     }
 
     fn answer(&self, request: &Request<Incoming>, client: SocketAddr) -> Response<Full<Bytes>> {

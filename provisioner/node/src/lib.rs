@@ -1,16 +1,17 @@
 //! The node agent: containers, images, volumes, pod network, service proxy and DNS.
+//!
+//! What needs the Linux kernel is behind the switch `containers`: the feature of that name, on Linux. Without it nodes are
+//! simulated, which needs nothing of the system.
 
-#[cfg(target_os = "linux")]
 pub mod agent;
-#[cfg(target_os = "linux")]
 pub mod echo;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod images;
-#[cfg(target_os = "linux")]
+mod kernel;
 pub mod logs;
 pub mod net;
 pub mod runtime;
-#[cfg(target_os = "linux")]
 pub mod volumes;
-#[cfg(target_os = "linux")]
-mod watch;
+
+/// Whether this library has real containers: built with the feature `containers`, for Linux.
+pub const CONTAINERS: bool = cfg!(containers);

@@ -13,23 +13,19 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kprov_control_plane::client::node::LogOptions;
 use kprov_schema::{Object, Status, Uid};
-use nix::sys::inotify::AddWatchFlags;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::agent::view::SCHEME;
+use crate::kernel::watch::Watch;
 use crate::runtime::{ContainerState, Runtime};
 use crate::volumes::PodFolder;
-use crate::watch::Watch;
 
 /// Pieces that a slow reader may be behind before the file is no longer read.
 const AHEAD: usize = 16;
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
-/// A file grows or is replaced.
-const GROWTH: AddWatchFlags =
-    AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_MOVE_SELF).union(AddWatchFlags::IN_DELETE_SELF);
 
 /// One line of a log file: `<time> <stream> <F or P> <text>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,14 +168,14 @@ impl Reader {
             return self.read_to_end().await;
         }
         // Watch before reading: what is written in between wakes.
-        let mut growth = Watch::of(&self.path, GROWTH).map_err(Stop::Failed)?;
+        let mut growth = Watch::of_growth(&self.path).map_err(Stop::Failed)?;
         let mut changes = self.runtime.events();
         loop {
             // Ask before reading: what a container wrote before its end is there when the end is seen.
             let ended = self.has_ended().await?;
             self.read_to_end().await?;
             if self.is_rotated().map_err(Stop::Failed)? {
-                growth = Watch::of(&self.path, GROWTH).map_err(Stop::Failed)?;
+                growth = Watch::of_growth(&self.path).map_err(Stop::Failed)?;
                 continue;
             }
             if ended {
@@ -187,7 +183,7 @@ impl Reader {
             }
             tokio::select! {
                 () = self.pieces.closed() => return Err(Stop::Done),
-                grown = growth.changes() => drop(grown.map_err(Stop::Failed)?),
+                grown = growth.change() => grown.map_err(Stop::Failed)?,
                 _ = changes.next() => {}
             }
         }

@@ -9,8 +9,16 @@ use kprov::cluster::Name;
 use kprov_control_plane::world::real;
 use kprov_node::images::Store;
 
-use crate::args::{ImageLoad, ImageRemove, Named};
+use crate::args::{ImageCommand, ImageLoad, ImageRemove, Named};
 use crate::home::Folder;
+
+pub(crate) fn run(command: &ImageCommand) -> anyhow::Result<()> {
+    match command {
+        ImageCommand::Load(options) => load(options),
+        ImageCommand::List(options) => list(options),
+        ImageCommand::Remove(options) => remove(options),
+    }
+}
 
 /// The images of a cluster that is there; its server may run or not.
 fn store(name: &Name) -> anyhow::Result<Store> {
@@ -21,7 +29,7 @@ fn store(name: &Name) -> anyhow::Result<Store> {
     Store::open(folder.images(), real::world(folder.path())).context("opening the images of the cluster")
 }
 
-pub(crate) fn load(options: &ImageLoad) -> anyhow::Result<()> {
+fn load(options: &ImageLoad) -> anyhow::Result<()> {
     let store = store(&options.named.name)?;
     let source: Box<dyn Read> = if options.file == Path::new("-") {
         Box::new(stdin().lock())
@@ -36,7 +44,7 @@ pub(crate) fn load(options: &ImageLoad) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn list(options: &Named) -> anyhow::Result<()> {
+fn list(options: &Named) -> anyhow::Result<()> {
     let images = store(&options.name)?.list().context("listing the images")?;
     println!("{:<56} {:<14} {:>10}", "NAME", "ID", "SIZE");
     for image in images {
@@ -49,7 +57,7 @@ pub(crate) fn list(options: &Named) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn remove(options: &ImageRemove) -> anyhow::Result<()> {
+fn remove(options: &ImageRemove) -> anyhow::Result<()> {
     let removed = store(&options.named.name)?.remove(&options.image).context("removing the image")?;
     removed.names.iter().for_each(|name| println!("untagged {name}"));
     removed.image.iter().for_each(|image| println!("removed {image}"));

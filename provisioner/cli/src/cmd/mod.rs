@@ -6,6 +6,7 @@ pub(crate) mod delete;
 pub(crate) mod diff;
 pub(crate) mod down;
 pub(crate) mod echo;
+#[cfg(containers)]
 pub(crate) mod image;
 pub(crate) mod kubeconfig;
 pub(crate) mod node;

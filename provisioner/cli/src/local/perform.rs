@@ -36,8 +36,8 @@ pub(super) async fn perform(step: &Step, report: &dyn Report) -> anyhow::Result<
         Step::StartNode(name, node) => start_node(name, node).await,
         Step::AwaitNodes(name, wanted) => await_nodes(name, *wanted as usize, report).await,
         Step::Stop(name) => process::stop(&Folder::of(name)?).await,
-        Step::RemoveContainers(name) => crate::serve::remove_containers(name, &Folder::of(name)?).await,
-        Step::RemoveNetwork(name) => crate::serve::remove_network(&Folder::of(name)?),
+        Step::RemoveContainers(name) => crate::machine::remove_containers(name, &Folder::of(name)?).await,
+        Step::RemoveNetwork(name) => crate::machine::remove_network(name, &Folder::of(name)?),
         Step::RemoveContext(name) => kubeconfig::remove(&kubeconfig::path()?, &kubeconfig::context_of(name.as_str())),
         Step::RemoveFolder(name) => remove_folder(&Folder::of(name)?),
     }

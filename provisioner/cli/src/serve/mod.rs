@@ -1,7 +1,6 @@
 //! The server process of a cluster: control plane and nodes, put together in one place.
 
-mod machine;
-mod nodes;
+pub(crate) mod nodes;
 
 use std::fs;
 use std::io::Write;
@@ -16,20 +15,20 @@ use kprov_control_plane::pki::Pki;
 use kprov_control_plane::store::Store;
 use kprov_control_plane::world::{World, real};
 use kprov_control_plane::{controllers, scheduler};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::args::{Only, Serve};
 use crate::home::Folder;
 use crate::local::{control, process};
+use crate::machine::Machine;
 use crate::whole;
-
-use machine::Machine;
-pub(crate) use machine::{MOST_NODES, remove_containers, remove_network, shim};
 
 /// Threads that requests and controllers share.
 const THREADS: usize = 2;
+/// Open files where the system sets no limit: the most that macOS lets a process ask for (`OPEN_MAX`).
+const OPEN_FILES: rlim_t = 10_240;
 
 /// Serves a cluster until it is told to end.
 ///
@@ -50,8 +49,10 @@ pub(crate) fn run(options: Serve) -> anyhow::Result<()> {
 
 /// A connection is a file, and the usual limit is low for the sake of programs that this is none of.
 fn allow_many_connections() -> anyhow::Result<()> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("reading the limit of open files")?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")
+    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).context("reading the limit of open files")?;
+    // Where there is no limit a system may still refuse to have none.
+    let wanted = if most == RLIM_INFINITY { now.max(OPEN_FILES) } else { most };
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, most).context("raising the limit of open files")
 }
 
 fn init_log() {

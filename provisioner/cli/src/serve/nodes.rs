@@ -1,8 +1,6 @@
 //! The nodes of a local cluster: agents with real containers, or simulated ones, each of which can be off.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +13,20 @@ use kprov_control_plane::client::DeleteOptions;
 use kprov_control_plane::world::World;
 use kprov_node::agent::machine::Capacity;
 use kprov_node::agent::{self, Agent, AgentConfig, Heartbeat};
-use kprov_node::net::follow::{Followed, Followers};
+use kprov_node::net::follow::{Follow, Followers};
 use kprov_node::net::simulated::SimulatedNetwork;
 use kprov_node::net::{PodNetwork, Ranges};
 use kprov_node::runtime::Runtime;
 use kprov_node::runtime::simulated::Simulated;
 use kprov_schema::{Key, Resource};
 
-use super::machine::Machine;
 use crate::args::Serve;
 use crate::home::Folder;
 use crate::local::control::Power;
 use crate::local::node_names;
+use crate::machine::Machine;
 
-pub(super) const RANGES: Ranges = Ranges {
+pub(crate) const RANGES: Ranges = Ranges {
     services: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
     pods: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
     dns: Ipv4Addr::new(10, 96, 0, 10),
@@ -40,11 +38,11 @@ fn simulated_capacity() -> Capacity {
 }
 
 /// What an agent needs of its node.
-pub(super) struct Parts {
-    pub(super) config: AgentConfig,
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) network: Arc<dyn PodNetwork>,
-    pub(super) followed: Followed,
+pub(crate) struct Parts {
+    pub(crate) config: AgentConfig,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) network: Arc<dyn PodNetwork>,
+    pub(crate) followed: Arc<dyn Follow>,
 }
 
 /// The nodes of a cluster, those that are off included.
@@ -152,7 +150,7 @@ impl Nodes {
         let resource = Resource::of::<Node>();
         let known = client.list(&resource, &Default::default()).await?;
         let registered = known.items.iter().map(|node| node.name().to_owned());
-        let had = registered.chain(folders(&self.folder)?).chain(self.folder.nodes_off()?);
+        let had = registered.chain(self.folder.made_nodes()?).chain(self.folder.nodes_off()?);
         let others: BTreeSet<String> =
             had.filter(|name| self.agents.iter().all(|(wanted, _)| wanted != name)).collect();
         for name in others.iter().filter(|name| name.starts_with("node-")) {
@@ -184,15 +182,6 @@ fn simulated(world: &World, name: &str, index: u32) -> Parts {
         config: AgentConfig::simulated(name, simulated_capacity()),
         runtime: Arc::new(Simulated::new(world.clone())),
         network: network.clone(),
-        followed: Followed::Simulated(network),
+        followed: network,
     }
-}
-
-/// The nodes that have a folder.
-pub(super) fn folders(folder: &Folder) -> anyhow::Result<Vec<String>> {
-    let entries = match fs::read_dir(folder.nodes()) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.with_context(|| format!("reading {}", folder.nodes().display()))?,
-    };
-    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }

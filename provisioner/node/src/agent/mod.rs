@@ -98,25 +98,6 @@ impl Default for Heartbeat {
 }
 
 impl AgentConfig {
-    /// An agent of this name for this machine, with its pods' files below `root`, which must exist.
-    ///
-    /// Errors: the machine can't be read.
-    pub fn of_machine(name: impl Into<String>, root: impl Into<PathBuf>) -> io::Result<Self> {
-        let root = root.into();
-        Ok(Self {
-            name: name.into(),
-            capacity: machine::capacity(&root)?,
-            root: Some(root),
-            version: "v1.37.0".to_owned(),
-            cluster_domain: "cluster.local".to_owned(),
-            system: machine::system(),
-            resolver: std::fs::read_to_string("/etc/resolv.conf")
-                .map(|text| Resolver::parse(&text))
-                .unwrap_or_default(),
-            ..Self::default()
-        })
-    }
-
     /// An agent of this name for containers that are simulated: it touches no disk.
     #[must_use]
     pub fn simulated(name: impl Into<String>, capacity: Capacity) -> Self {

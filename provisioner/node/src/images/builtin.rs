@@ -13,10 +13,7 @@ use super::archive::{Candidate, build_manifest};
 use super::layer::digest_text;
 use super::manifest::{Configuration, Descriptor, Execution, LAYER, RootFs, architecture};
 use super::{At, Error, Reference, Store};
-use crate::runtime::Image;
-
-/// Name of the built-in image. It answers HTTP on port 8080.
-pub const BUILTIN: &str = "kprov.local/echo:latest";
+use crate::runtime::{BUILTIN, Image};
 
 const USER: u32 = 65532;
 

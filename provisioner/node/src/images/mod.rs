@@ -21,7 +21,7 @@ mod manifest;
 mod reference;
 mod store;
 
-pub use builtin::BUILTIN;
+pub use crate::runtime::BUILTIN;
 pub use reference::Reference;
 pub use store::{Changes, Layers, Removed, Store};
 

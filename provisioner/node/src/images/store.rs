@@ -17,8 +17,8 @@ use super::layer::{self, digest_text};
 use super::manifest::{Descriptor, INDEX, Index, MANIFEST, REF_NAME};
 use super::reference::is_digest;
 use super::{At, Error, Reference};
+use crate::kernel::watch::Watch;
 use crate::runtime::Image;
-use crate::watch::Watch;
 
 /// File that says which images there are.
 const INDEX_FILE: &str = "index.json";

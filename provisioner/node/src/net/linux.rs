@@ -1,5 +1,7 @@
 //! The network of one node: a namespace with a bridge, a link for every pod, routes to the other nodes.
 
+mod follower;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;

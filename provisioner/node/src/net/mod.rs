@@ -1,21 +1,20 @@
 //! Pod network, service proxy and DNS of one node.
 
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod dns;
-#[cfg(target_os = "linux")]
 pub mod follow;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod link;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod linux;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod netns;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod nft;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod proxy;
 pub mod simulated;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod underlay;
 
 use std::io;
@@ -26,6 +25,9 @@ use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use kprov_schema::Uid;
 use tokio::net::TcpStream;
+
+/// Nodes with a network of their own that one machine carries.
+pub const MOST_NODES: u32 = 200;
 
 /// Addresses that the whole cluster shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

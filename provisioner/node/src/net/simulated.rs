@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use ipnet::IpNet;
-use kprov_schema::Uid;
+use k8s_openapi::api::core::v1::Node;
+use kprov_control_plane::informer::Caches;
+use kprov_control_plane::world::World;
+use kprov_schema::{Resource, Uid};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::follow::{Follow, Following};
 use super::{Attachment, NetError, PodNetwork};
 
 /// Addresses of one node's range, by pod.
@@ -85,6 +89,22 @@ impl PodNetwork for SimulatedNetwork {
 
     fn dns_address(&self) -> IpAddr {
         self.dns
+    }
+}
+
+/// A simulated cluster may have thousands of nodes: each is told of its range and wakes for nothing else.
+impl Follow for SimulatedNetwork {
+    fn follow(self: Arc<Self>, name: String, caches: Arc<Caches>, _world: &World) -> Following {
+        let nodes = caches.get(&Resource::of::<Node>()).expect("nodes are looked at for whoever follows");
+        let told = Arc::downgrade(&self);
+        nodes.subscribe(move |change| {
+            let own = change.latest().filter(|entry| entry.key.name == name);
+            let range = own.and_then(|entry| entry.raw.text(&["spec", "podCIDR"])?.parse().ok());
+            if let (Some(range), Some(network)) = (range, told.upgrade()) {
+                network.set_pod_range(range);
+            }
+        });
+        Following::by(self)
     }
 }
 

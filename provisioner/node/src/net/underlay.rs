@@ -10,10 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::link::Links;
-use super::{NetError, netns};
+use super::{MOST_NODES, NetError, netns};
 
-/// Nodes that one underlay has addresses for.
-pub const MOST_NODES: u32 = 200;
 const FIRST_NODE: u32 = 10;
 
 /// One cluster's own subnet of its host: the host has the first address, nodes follow from the tenth.

@@ -15,8 +15,11 @@ use kprov_schema::Uid;
 use serde::{Deserialize, Serialize};
 
 pub mod contract;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 pub mod oci;
+
+/// Name of the image that every node has: kprov itself, which answers HTTP on port 8080.
+pub const BUILTIN: &str = "kprov.local/echo:latest";
 
 /// An image that is on this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,9 +6,7 @@
 pub mod atomic;
 pub mod folder;
 pub mod host_path;
-pub mod mounts;
 pub mod payload;
-pub mod sub_path;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -17,8 +15,8 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Volume};
 use kprov_schema::quantity::Quantity;
 
+pub use crate::kernel::{mounts, sub_path};
 pub use folder::PodFolder;
-pub use mounts::purge;
 pub use payload::Payload;
 
 /// Where a volume's data comes from.
@@ -185,6 +183,18 @@ impl Prepared {
             }
         }
     }
+}
+
+/// Undoes everything that agents mounted below `root`, and removes their pods' files. For use when no agent runs.
+pub fn purge(root: &Path) -> io::Result<()> {
+    mounts::unmount_below(root)?;
+    for folder in [folder::pods(root), folder::logs(root)] {
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Gives a folder to a group, whose files below it then belong to the group too.

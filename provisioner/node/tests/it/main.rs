@@ -1,7 +1,8 @@
-//! Tests of the node's rooms against the real kernel. They need root.
+//! Tests of the node's rooms: the agent on simulated containers, and what needs the real kernel. That needs root.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![cfg(target_os = "linux")]
 
 mod agent;
+#[cfg(containers)]
 mod images;
+#[cfg(containers)]
 mod net;

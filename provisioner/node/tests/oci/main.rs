@@ -6,17 +6,17 @@
 #![allow(unreachable_pub, reason = "the modules of a test are one program")]
 #![allow(clippy::disallowed_methods, reason = "the runner shows how long a test took")]
 
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 mod cases;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 mod fixture;
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 mod inside;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(containers))]
 fn main() {}
 
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 fn main() -> std::process::ExitCode {
     let mut args = std::env::args_os().skip(1);
     let first = args.next().unwrap_or_default();
@@ -27,7 +27,7 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(containers)]
 fn run_tests() -> std::process::ExitCode {
     use futures::FutureExt;
     let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();

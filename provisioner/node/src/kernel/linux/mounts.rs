@@ -51,18 +51,6 @@ pub fn unmount_below(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Undoes everything that agents mounted below `root`, and removes their pods' files. For use when no agent runs.
-pub fn purge(root: &Path) -> io::Result<()> {
-    unmount_below(root)?;
-    for folder in [super::folder::pods(root), super::folder::logs(root)] {
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// Every mount point, oldest first.
 fn table() -> io::Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;

@@ -7,6 +7,10 @@ use std::path::Path;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use tokio::io::unix::AsyncFd;
 
+/// A file grows or is replaced.
+const GROWTH: AddWatchFlags =
+    AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_MOVE_SELF).union(AddWatchFlags::IN_DELETE_SELF);
+
 /// A watch on one path. It ends when this is dropped.
 pub(crate) struct Watch(AsyncFd<Descriptor>);
 
@@ -25,6 +29,16 @@ impl Watch {
         let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         watch.add_watch(path, flags)?;
         Ok(Self(AsyncFd::new(Descriptor(watch))?))
+    }
+
+    /// Watches a file that grows, or that another one takes the place of.
+    pub(crate) fn of_growth(path: &Path) -> io::Result<Self> {
+        Self::of(path, GROWTH)
+    }
+
+    /// Waits until something has changed.
+    pub(crate) async fn change(&mut self) -> io::Result<()> {
+        self.changes().await.map(drop)
     }
 
     /// Waits for changes: all that have piled up, at least one.
