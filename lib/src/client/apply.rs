@@ -159,14 +159,9 @@ impl Client {
         let mut report = Report::default();
         let mut stages = stages(bundle);
         let reach = run.remember(bundle, &mut stages, &mut report, tell).await?;
-        for (stage, objects) in stages {
-            if report.is_complete() {
-                run.stage(stage, &objects, &mut report, tell).await?;
-            } else {
-                let skipped = objects.iter().map(|object| Did::new(self.name_of(object), Outcome::Skipped));
-                report.objects.extend(skipped);
-            }
-        }
+        let staged = run.stages(stages, &mut report, tell).await;
+        run.remember_again(&report).await?;
+        staged?;
         if let (Some(set), true, true) = (&run.set, how.prune, report.is_complete()) {
             let kept: Vec<Id> = report.objects.iter().map(|did| did.object.clone()).collect();
             self.prune(set, &reach, &kept, how.dry_run, &mut report, tell).await?;
@@ -252,6 +247,30 @@ impl Run<'_> {
             }
         }
         if report.is_complete() { self.client.widen(set, &reach).await } else { Ok(reach) }
+    }
+
+    async fn stages(
+        &self,
+        stages: Stages<'_>,
+        report: &mut Report,
+        tell: &mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> Result<(), ClientError> {
+        for (stage, objects) in stages {
+            if report.is_complete() {
+                self.stage(stage, &objects, report, tell).await?;
+            } else {
+                let skipped = objects.iter().map(|object| Did::new(self.client.name_of(object), Outcome::Skipped));
+                report.objects.extend(skipped);
+            }
+        }
+        Ok(())
+    }
+
+    /// A prune that ran at the same time may have found nothing yet where objects were made since, and forgotten the place.
+    async fn remember_again(&self, report: &Report) -> Result<(), ClientError> {
+        let Some(set) = self.set.as_ref().filter(|_| !self.how.dry_run && report.changed()) else { return Ok(()) };
+        let tried = report.objects.iter().filter(|did| !matches!(did.outcome, Outcome::Skipped));
+        self.client.widen(set, &Reach::of(tried.map(|did| &did.object))).await.map(drop)
     }
 
     async fn stage(

@@ -4,6 +4,7 @@
 //! Source: <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/#alternative-kubectl-apply-f-directory-prune>
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -55,6 +56,22 @@ impl Set {
         Self { parent, namespace: namespace.to_owned(), id }
     }
 
+    /// The bundle whose inventory a ConfigMap is; `None` when it is that of another tool.
+    fn of(document: &Object) -> Option<Self> {
+        let set = Self::new(document.name().strip_prefix("kprov-")?, document.namespace());
+        set.is_of(document).then_some(set)
+    }
+
+    /// Whether an object is the namespace of the inventory.
+    pub(super) fn is_in(&self, id: &Id) -> bool {
+        is_namespace(id) && id.name == self.namespace
+    }
+
+    fn is_of(&self, document: &Object) -> bool {
+        let ours = document.annotation(TOOLING).is_some_and(|tool| tool.starts_with("kprov/"));
+        ours && document.label(ID) == Some(&self.id)
+    }
+
     /// The ConfigMap that says where to look.
     fn document(&self, reach: &Reach) -> Object {
         let namespaces: Vec<&str> =
@@ -74,6 +91,17 @@ impl Set {
         });
         Object::try_from(document).expect("it is a map")
     }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConfigMap {}/{}", self.namespace, self.parent)
+    }
+}
+
+/// Whether an object is a namespace.
+pub(super) fn is_namespace(id: &Id) -> bool {
+    (id.api_version.as_str(), id.kind.as_str()) == ("v1", "Namespace")
 }
 
 impl Reach {
@@ -98,6 +126,17 @@ impl Reach {
         }
     }
 
+    fn covers(&self, other: &Self) -> bool {
+        self.kinds.is_superset(&other.kinds) && self.namespaces.is_superset(&other.namespaces)
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        Self {
+            kinds: self.kinds.difference(&other.kinds).cloned().collect(),
+            namespaces: self.namespaces.difference(&other.namespaces).cloned().collect(),
+        }
+    }
+
     fn read(document: &Object) -> Self {
         let words = |key| {
             let text = document.annotation(key).unwrap_or_default();
@@ -108,7 +147,8 @@ impl Reach {
         reach
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is nothing to look for.
+    fn is_empty(&self) -> bool {
         self.kinds.is_empty()
     }
 }
@@ -130,12 +170,11 @@ impl Client {
     }
 
     fn checked(&self, set: &Set, document: &Object) -> Result<Reach, ClientError> {
-        let ours = document.annotation(TOOLING).is_some_and(|tool| tool.starts_with("kprov/"));
-        if ours && document.label(ID) == Some(&set.id) {
+        if set.is_of(document) {
             return Ok(Reach::read(document));
         }
         Err(ClientError::Object {
-            object: format!("ConfigMap {}/{}", set.namespace, set.parent),
+            object: set.to_string(),
             why: format!(
                 "kprov remembers the bundle under this name, and it is something else: choose another name for the bundle, or remove it (label {ID} or annotation {TOOLING} is not kprov's)"
             ),
@@ -147,39 +186,86 @@ impl Client {
         self.write_inventory(set, |before| before.and(reach)).await
     }
 
-    /// Makes the inventory say `reach` alone, or takes it away when nothing is left.
-    pub(super) async fn narrow(&self, set: &Set, reach: &Reach) -> Result<(), ClientError> {
-        if reach.is_empty() {
-            return self.inventories(set).delete_if_exists(&set.parent).await.map(drop);
+    /// Takes what was `searched` out of the inventory, but for where objects of the bundle still are; an inventory of
+    /// nothing goes.
+    ///
+    /// Another apply of the bundle may be under way. What it added stays, as it was not searched. What it makes where
+    /// this one searched before is seen by the one that looks last: this one looks again after its write, and
+    /// [`Client::widen`] is asked again after every apply that made something.
+    pub(super) async fn narrow(&self, set: &Set, searched: &Reach, kept: &Reach) -> Result<(), ClientError> {
+        let narrowed = self.write_inventory(set, |before| before.without(searched).and(kept)).await?;
+        if narrowed.covers(searched) {
+            return Ok(());
         }
-        self.write_inventory(set, |_| reach.clone()).await.map(drop)
+        let left = self.leaving(set, searched, &[]).await?;
+        let left = Reach::of(left.iter().map(|(id, ..)| id));
+        if narrowed.covers(&left) { Ok(()) } else { self.widen(set, &left).await.map(drop) }
     }
 
     /// Writes what `change` makes of the inventory, unless that is what it says. A writer in between is read again.
     async fn write_inventory(&self, set: &Set, change: impl Fn(&Reach) -> Reach) -> Result<Reach, ClientError> {
-        let maps = self.inventories(set);
         let mut tries = 1;
         loop {
-            let live = maps.get_if_exists(&set.parent).await?;
+            let live = self.inventories(set).get_if_exists(&set.parent).await?;
             let before = live.as_ref().map(|document| self.checked(set, document)).transpose()?.unwrap_or_default();
-            let after = change(&before);
-            let mut document = set.document(&after);
-            let written = match &live {
-                Some(live) if same_words(live, &document) => return Ok(after),
-                Some(live) => {
-                    let revision = live.at(&["metadata", "resourceVersion"]).cloned().unwrap_or(Value::Null);
-                    document.set(&["metadata", "resourceVersion"], revision);
-                    maps.replace(&document).await
-                }
-                None => maps.create(&document).await,
-            };
-            match written {
-                Ok(_) => return Ok(after),
+            let mut after = change(&before);
+            after.namespaces.insert(set.namespace.clone());
+            match self.replace_inventory(set, live, &after).await {
+                Ok(()) => return Ok(after),
                 Err(error) if tries < TRIES && error.api().is_some_and(|api| api.code() == 409) => tries += 1,
                 Err(error) => return Err(error),
             }
         }
     }
+
+    /// Errors: [`ClientError::Api`] with code 409 when the inventory is not as it was read any more.
+    async fn replace_inventory(&self, set: &Set, live: Option<Object>, reach: &Reach) -> Result<(), ClientError> {
+        let maps = self.inventories(set);
+        let mut document = set.document(reach);
+        match live {
+            None if reach.is_empty() => Ok(()),
+            None => maps.create(&document).await.map(drop),
+            Some(live) if reach.is_empty() => {
+                let (id, place) = self.locate(&live).await?;
+                let as_read = live.text(&["metadata", "resourceVersion"]).map(str::to_owned);
+                self.delete_this(&id, &place, &live, as_read).await.map(drop)
+            }
+            Some(live) if same_words(&live, &document) => Ok(()),
+            Some(live) => {
+                let revision = live.at(&["metadata", "resourceVersion"]).cloned().unwrap_or(Value::Null);
+                document.set(&["metadata", "resourceVersion"], revision);
+                maps.replace(&document).await.map(drop)
+            }
+        }
+    }
+
+    /// Forgets sets of which nothing is left, by the ids on objects that were deleted and by `own`.
+    pub(super) async fn forget_empty(&self, own: &Set, mut ids: BTreeSet<String>) -> Result<(), ClientError> {
+        let nothing_tracked = ids.is_empty();
+        ids.insert(own.id.clone());
+        let ids: Vec<String> = ids.into_iter().collect();
+        let labels = format!("{ID} in ({})", ids.join(","));
+        let found = match self.inventories(own).list_everywhere(&labels).await {
+            Err(error) if is_forbidden(&error) => match self.inventories(own).list(&labels).await {
+                // Who may not read it has tracked nothing here.
+                Err(error) if is_forbidden(&error) && nothing_tracked => Vec::new(),
+                found => found?,
+            },
+            found => found?,
+        };
+        for document in found {
+            let Some(set) = Set::of(&document) else { continue };
+            let reach = Reach::read(&document);
+            if self.leaving(&set, &reach, &[]).await?.is_empty() {
+                self.narrow(&set, &reach, &Reach::default()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_forbidden(error: &ClientError) -> bool {
+    error.api().is_some_and(|api| api.code() == 403)
 }
 
 fn same_words(live: &Object, document: &Object) -> bool {

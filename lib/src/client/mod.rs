@@ -27,8 +27,12 @@
 //! is killed, the next one finds everything that was made, and finishes. A list of names would have to be written
 //! before or after the objects, and would lie in between.
 //!
+//! Two applies of a bundle at the same moment may each prune what the other made, and forget nothing: an inventory is
+//! written only as it was read, loses only what was searched, and is looked at again after both.
+//!
 //! Prune deletes what carries the label, was applied by `kprov`, has no controller as its owner and is not in the bundle
 //! any more. An object that was there before is configured but never gets the label: it stays when it leaves the bundle.
+//! A namespace stays, too, while an object of the bundle or its ConfigMap is in it.
 
 mod apply;
 mod conflict;

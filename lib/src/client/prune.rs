@@ -1,4 +1,4 @@
-//! Deletes what left a bundle: what it made, and nothing else.
+//! Deletes what left a bundle: what it made, and nothing else; a namespace only when it takes nothing else along.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Client;
 use super::error::ClientError;
-use super::inventory::{PART_OF, Reach, Set, group_kind, is_ours};
+use super::inventory::{PART_OF, Reach, Set, group_kind, is_namespace, is_ours};
 use super::place::{Id, Place};
 use super::report::{Did, Outcome, Progress, Report};
 use crate::bundle::Stage;
@@ -27,24 +27,37 @@ impl Client {
         tell: &mut (dyn FnMut(Progress<'_>) + Send),
     ) -> Result<(), ClientError> {
         let mut leaving = self.leaving(set, reach, kept).await?;
-        leaving.sort_by_key(|(id, ..)| std::cmp::Reverse(Stage::of_kind(&id.api_version, &id.kind)));
+        leaving.sort_by_key(|(id, ..)| std::cmp::Reverse((Stage::of_kind(&id.api_version, &id.kind), set.is_in(id))));
+        let mut kept = kept.to_vec();
         for (id, place, object) in leaving {
-            let outcome = match self.remove(&id, &place, &object, dry_run).await {
-                Ok(outcome) => outcome,
-                Err(error) => Outcome::Failed(error),
+            let did = match why_it_stays(&id, set, &kept) {
+                Some(why) => {
+                    kept.push(id.clone());
+                    Did { object: id, outcome: Outcome::Unchanged, warnings: vec![why] }
+                }
+                // What could not be deleted would be forgotten.
+                None if set.is_in(&id) && !report.is_complete() => Did::new(id, Outcome::Skipped),
+                None => {
+                    let removed = self.remove(&id, &place, &object, dry_run).await;
+                    Did::new(id, removed.unwrap_or_else(Outcome::Failed))
+                }
             };
-            let did = Did::new(id, outcome);
             tell(Progress::Did(&did));
             report.objects.push(did);
         }
         if !dry_run && report.is_complete() {
-            self.narrow(set, &Reach::of(kept.iter())).await?;
+            self.narrow(set, reach, &Reach::of(kept.iter())).await?;
         }
         Ok(())
     }
 
     /// What the bundle made and has no more.
-    async fn leaving(&self, set: &Set, reach: &Reach, kept: &[Id]) -> Result<Vec<(Id, Place, Object)>, ClientError> {
+    pub(super) async fn leaving(
+        &self,
+        set: &Set,
+        reach: &Reach,
+        kept: &[Id],
+    ) -> Result<Vec<(Id, Place, Object)>, ClientError> {
         let kept: BTreeSet<_> = kept.iter().map(Id::thing).collect();
         let mut leaving = BTreeMap::new();
         for kind in &reach.kinds {
@@ -80,13 +93,24 @@ impl Client {
         }
     }
 
-    /// Deletes this very object: one of the same name that was made since stays.
+    /// One of the same name that was made since stays.
     async fn remove(&self, id: &Id, place: &Place, object: &Object, dry_run: bool) -> Result<Outcome, ClientError> {
         if dry_run {
             return Ok(Outcome::Deleted);
         }
+        self.delete_this(id, place, object, None).await
+    }
+
+    /// Deletes this very object, as it was read when its `revision` is given.
+    pub(super) async fn delete_this(
+        &self,
+        id: &Id,
+        place: &Place,
+        object: &Object,
+        revision: Option<String>,
+    ) -> Result<Outcome, ClientError> {
         let doing = format!("delete {id}");
-        let this = Preconditions { uid: Some(object.uid().0), resource_version: None };
+        let this = Preconditions { uid: Some(object.uid().0), resource_version: revision };
         let params = DeleteParams::background().preconditions(this);
         let request = Request::new(place.path(Some(&id.namespace))).delete(&id.name, &params);
         let request = request.map_err(|error| self.failed(&doing, kube::Error::BuildRequest(error)))?;
@@ -96,6 +120,17 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Why a namespace that left the bundle is not deleted: what the bundle has would go with it.
+fn why_it_stays(id: &Id, set: &Set, kept: &[Id]) -> Option<String> {
+    if !is_namespace(id) {
+        return None;
+    }
+    let inside = kept.iter().find(|kept| kept.namespace == id.name).map(Id::to_string);
+    let inventory = || (set.is_in(id) && !kept.is_empty()).then(|| set.to_string());
+    let inside = inside.or_else(inventory)?;
+    Some(format!("it left the bundle and stays, because {inside} is in it"))
 }
 
 /// Whether the bundle made an object that may be deleted: labelled, applied by kprov, nobody else's.

@@ -10,7 +10,7 @@ mod ready;
 use std::path::{Path, PathBuf};
 
 use kprov::Bundle;
-use kprov::client::{Client, Did, Outcome, Report};
+use kprov::client::{Client, ClientError, Did, Outcome, Progress, Report};
 use kprov_tests::server::ApiServer;
 
 const KPROV: &str = env!("CARGO_BIN_EXE_kprov-under-test");
@@ -60,4 +60,17 @@ fn words(report: &Report) -> Vec<String> {
 /// How many objects of a report came out in one way.
 fn count(report: &Report, fits: impl Fn(&Outcome) -> bool) -> usize {
     report.objects.iter().filter(|did: &&Did| fits(&did.outcome)).count()
+}
+
+/// Hears a call's progress, and lets another call run to its end in the middle: when it first hears `when`.
+fn during<'a>(
+    when: impl Fn(&Progress<'_>) -> bool + Send + 'a,
+    meanwhile: impl Future<Output = Result<Report, ClientError>> + Send + 'a,
+) -> impl FnMut(Progress<'_>) + Send + 'a {
+    let mut meanwhile = Some(Box::pin(meanwhile));
+    move |progress| {
+        if let Some(call) = meanwhile.take_if(|_| when(&progress)) {
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(call)).unwrap();
+        }
+    }
 }

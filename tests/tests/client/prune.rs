@@ -3,11 +3,11 @@
 use kprov::Bundle;
 use kprov::client::kube::Api;
 use kprov::client::kube::api::{Patch, PatchParams};
-use kprov::client::{Apply, ClientError};
+use kprov::client::{Apply, ClientError, Outcome, Progress};
 use kprov::k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
-use super::{Server, bundle, words};
+use super::{Server, bundle, during, words};
 
 /// Config maps by name.
 fn maps(names: &[&str]) -> Bundle {
@@ -105,4 +105,97 @@ async fn an_inventory_of_somebody_else_is_left_alone() {
     assert!(matches!(error, ClientError::Object { .. }), "{error}");
     assert!(error.to_string().contains("choose another name for the bundle"), "{error}");
     assert_eq!(there(&server).await, Vec::<String>::new());
+}
+
+const A: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {a: b}}\n";
+const SECRET: &str = "---\n{apiVersion: v1, kind: Secret, metadata: {name: s}}\n";
+const OLD_SECRET: &str = "---\n{apiVersion: v1, kind: Secret, metadata: {name: old}}\n";
+const ACCOUNT: &str = "---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: first}}\n";
+
+/// What a prune of everything deletes: all that the cluster remembers.
+async fn remembered(server: &Server) -> Vec<String> {
+    let report = server.client.apply_with(&Bundle::new("shop"), &Apply::new().prune(), &mut |_| {}).await.unwrap();
+    assert!(server.client.get::<ConfigMap>("kprov-shop").await.unwrap_err().is_not_found());
+    words(&report)
+}
+
+fn deleted(progress: &Progress<'_>) -> bool {
+    matches!(progress, Progress::Did(did) if matches!(did.outcome, Outcome::Deleted))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kinds_that_another_apply_added_during_a_prune_are_not_forgotten() {
+    let server = Server::start().await;
+    let prune = Apply::new().prune();
+    server.client.apply_with(&maps(&["a", "b"]), &prune, &mut |_| {}).await.unwrap();
+    let other = bundle(&format!("{A}{SECRET}"));
+    let meanwhile = async { server.client.apply_with(&other, &prune, &mut |_| {}).await };
+    server.client.apply_with(&maps(&["a"]), &prune, &mut during(deleted, meanwhile)).await.unwrap();
+    assert_eq!(remembered(&server).await, ["ConfigMap default/a deleted", "Secret default/s deleted"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kinds_that_another_apply_found_remembered_during_a_prune_are_not_forgotten() {
+    let server = Server::start().await;
+    let prune = Apply::new().prune();
+    server.client.apply_with(&bundle(&format!("{A}{OLD_SECRET}")), &prune, &mut |_| {}).await.unwrap();
+    let other = bundle(&format!("{A}{SECRET}"));
+    let track = Apply::new().track();
+    let meanwhile = async { server.client.apply_with(&other, &track, &mut |_| {}).await };
+    server.client.apply_with(&maps(&["a"]), &prune, &mut during(deleted, meanwhile)).await.unwrap();
+    assert_eq!(remembered(&server).await, ["ConfigMap default/a deleted", "Secret default/s deleted"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kinds_that_another_prune_forgot_during_an_apply_are_remembered_again() {
+    let server = Server::start().await;
+    let prune = Apply::new().prune();
+    let first = |progress: &Progress<'_>| matches!(progress, Progress::Did(did) if did.object.name == "first");
+    for nothing_else in [false, true] {
+        let other = if nothing_else { Bundle::new("shop") } else { maps(&["a"]) };
+        let meanwhile = async { server.client.apply_with(&other, &prune, &mut |_| {}).await };
+        let ours = bundle(&format!("{A}{SECRET}{ACCOUNT}"));
+        server.client.apply_with(&ours, &Apply::new().track(), &mut during(first, meanwhile)).await.unwrap();
+        assert_eq!(remembered(&server).await, ["ConfigMap default/a deleted", "Secret default/s deleted"]);
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_stays_while_it_holds_the_inventory_or_an_object_of_the_bundle() {
+    let server = Server::start().await;
+    let client = server.client.clone().in_namespace("shop");
+    let prune = Apply::new().prune();
+    let shop = "---\n{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
+    let far = "---\n{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: default}}\n";
+    client.apply_with(&bundle(&format!("{A}{shop}{far}")), &prune, &mut |_| {}).await.unwrap();
+
+    let report = client.apply_with(&bundle(A), &prune, &mut |_| {}).await.unwrap();
+    let said = ["ConfigMap shop/a unchanged", "Secret default/s deleted", "Namespace shop unchanged"];
+    assert_eq!(words(&report), said, "one of its objects is in it");
+    assert!(report.objects[2].warnings[0].contains("ConfigMap shop/a"), "{report:?}");
+
+    client.apply_with(&bundle(&format!("{A}{far}")), &prune, &mut |_| {}).await.unwrap();
+    let report = client.apply_with(&bundle(far), &prune, &mut |_| {}).await.unwrap();
+    let said = ["Secret default/s unchanged", "ConfigMap shop/a deleted", "Namespace shop unchanged"];
+    assert_eq!(words(&report), said, "the inventory is in it");
+    assert!(report.objects[2].warnings[0].contains("ConfigMap shop/kprov-shop"), "{report:?}");
+
+    let report = client.apply_with(&Bundle::new("shop"), &prune, &mut |_| {}).await.unwrap();
+    assert_eq!(words(&report), ["Secret default/s deleted", "Namespace shop deleted"]);
+}
+
+#[tokio::test]
+async fn the_inventory_goes_with_the_last_object_that_is_deleted() {
+    let server = Server::start().await;
+    let client = &server.client;
+    client.apply_with(&maps(&["a", "b"]), &Apply::new().prune(), &mut |_| {}).await.unwrap();
+    // By other manifests, whose name is not that of the bundle.
+    let named = |name| {
+        let text = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}}}");
+        Bundle::from_yaml("manifests", &text).unwrap()
+    };
+    client.delete(&named("a")).await.unwrap();
+    assert!(client.get::<ConfigMap>("kprov-shop").await.is_ok(), "b is still remembered");
+    client.delete(&named("b")).await.unwrap();
+    assert!(client.get::<ConfigMap>("kprov-shop").await.unwrap_err().is_not_found());
 }
