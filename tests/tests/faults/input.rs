@@ -79,7 +79,7 @@ async fn what_is_no_request_gets_a_status() {
     let cluster = TestCluster::up(KPROV, "raw", &["--nodes", "0"]).unwrap();
     let access = Access::from_kubeconfig(&cluster.folder().join("admin.kubeconfig")).unwrap();
     let maps = "/api/v1/namespaces/default/configmaps";
-    let large = format!("{{\"metadata\": {{\"name\": \"a\"}}, \"data\": {{\"a\": \"{}\"}}}}", "x".repeat(3 << 20));
+    let large = format!("{{\"metadata\": {{\"name\": \"a\"}}, \"data\": {{\"a\": \"{}\"}}}}", "x".repeat(20 << 20));
     let cases: &[(Method, &str, &str, StatusCode)] = &[
         (Method::POST, maps, "{", StatusCode::BAD_REQUEST),
         (Method::POST, maps, "[]", StatusCode::BAD_REQUEST),
@@ -88,6 +88,7 @@ async fn what_is_no_request_gets_a_status() {
         (Method::POST, maps, r#"{"metadata": {"name": "a", "namespace": "other"}}"#, StatusCode::BAD_REQUEST),
         (Method::POST, maps, r#"{"metadata": {}}"#, StatusCode::UNPROCESSABLE_ENTITY),
         (Method::POST, maps, &large, StatusCode::PAYLOAD_TOO_LARGE),
+        (Method::POST, "/api/v1/namespaces/default/nonsense", &large, StatusCode::NOT_FOUND),
         (Method::GET, "/api/v1/nonsense", "", StatusCode::NOT_FOUND),
         (Method::GET, "/nonsense", "", StatusCode::NOT_FOUND),
         (Method::GET, "/api/v1/pods?limit=-1x", "", StatusCode::BAD_REQUEST),
@@ -111,6 +112,20 @@ async fn what_is_no_request_gets_a_status() {
             assert_eq!((&status["kind"], &status["code"]), (&"Status".into(), &expected.as_u16().into()), "{what}");
             assert!(!status["message"].as_str().unwrap().is_empty(), "{what}");
         }
+    }
+}
+
+#[test]
+fn a_body_far_too_large_is_refused_in_words() {
+    let cluster = TestCluster::up(KPROV, "large", &["--nodes", "0"]).unwrap();
+    let file = cluster.home().join("large.json");
+    let large = format!("{{\"metadata\": {{\"name\": \"a\"}}, \"data\": {{\"a\": \"{}\"}}}}", "x".repeat(20 << 20));
+    fs::write(&file, large).unwrap();
+    // kubectl speaks HTTP/2 wherever it can.
+    for _ in 0..5 {
+        let create = format!("create --raw /api/v1/namespaces/default/configmaps -f {}", file.display());
+        let said = cluster.k(&create).unwrap_err().to_string();
+        assert!(said.contains("limit is 3145728"), "{said}");
     }
 }
 

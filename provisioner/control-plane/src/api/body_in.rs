@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::ToSpan;
 use kprov_schema::decode::{Decoded, Media, Target as Decoding, Validation, decode_as};
@@ -15,6 +15,10 @@ use super::query::FieldValidation;
 
 /// The largest body that is read.
 pub(crate) const LIMIT: usize = 3 << 20;
+/// The most that is read of a body that is not wanted.
+const DISCARDED: usize = 64 << 20;
+/// The code of a request whose body was late.
+const LATE: u16 = 408;
 /// Seconds that a client may take to send a body.
 const SECONDS: i64 = 60;
 
@@ -25,12 +29,16 @@ const TYPES: &[(&str, Media)] = &[
     ("application/vnd.kubernetes.protobuf", Media::Protobuf),
 ];
 
+/// A request's body as it comes in.
+pub trait Incoming: hyper::body::Body<Data = Bytes, Error: Into<Cause>> {}
+
+impl<B: hyper::body::Body<Data = Bytes, Error: Into<Cause>>> Incoming for B {}
+
+/// Why a body broke off.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Reads a body whole.
-pub(crate) async fn read<B>(core: &Core, body: B) -> Result<Bytes, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub(crate) async fn read(core: &Core, body: impl Incoming) -> Result<Bytes, Status> {
     let end = core.world.clock.now() + SECONDS.seconds();
     let body = std::pin::pin!(Limited::new(body, LIMIT).collect());
     tokio::select! {
@@ -40,8 +48,26 @@ where
             Err(error) => Err(errors::bad_request(format!("the body can't be read: {error}"))),
         },
         () = core.world.clock.sleep_until(end) => {
-            Err(Status::failure(408, "Timeout", "the body did not come in time"))
+            Err(Status::failure(LATE, "Timeout", "the body did not come in time"))
         }
+    }
+}
+
+/// Reads what is left of a refused request's body and throws it away: most clients read no answer while they write, and a
+/// connection that is closed under them loses it.
+///
+/// A client that waits to be asked for its body, or was late with it, and a body beyond all bounds, are left alone.
+pub(crate) async fn discard(core: &Core, headers: &HeaderMap, body: impl Incoming, refusal: &Status) {
+    let far_too_large = body.size_hint().lower() > DISCARDED as u64;
+    if body.is_end_stream() || headers.contains_key(EXPECT) || refusal.code == LATE || far_too_large {
+        return;
+    }
+    let end = core.world.clock.now() + SECONDS.seconds();
+    let mut left = std::pin::pin!(Limited::new(body, DISCARDED));
+    let all = async { while let Some(Ok(_)) = left.frame().await {} };
+    tokio::select! {
+        () = all => {}
+        () = core.world.clock.sleep_until(end) => {}
     }
 }
 

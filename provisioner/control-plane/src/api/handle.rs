@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, USER_AGENT, WARNING};
 use http::{HeaderMap, Method, Request, Response};
 use kprov_schema::decode::Target as Decoding;
@@ -14,7 +13,7 @@ use super::actions::{self, Call};
 use super::authenticate::authenticate;
 use super::authorize::{Attributes, authorize};
 use super::body::Body;
-use super::body_in;
+use super::body_in::{self, Incoming};
 use super::core::Core;
 use super::documents;
 use super::encode::{self, Include, View};
@@ -61,11 +60,11 @@ impl Asked<'_> {
 }
 
 /// Answers a request. `certificate` is the user of the connection's client certificate.
-pub(crate) async fn handle<B>(core: &Arc<Core>, request: Request<B>, certificate: Option<&User>) -> Response<Body>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub(crate) async fn handle(
+    core: &Arc<Core>,
+    request: Request<impl Incoming>,
+    certificate: Option<&User>,
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let asked = Asked {
         method: &parts.method,
@@ -73,9 +72,13 @@ where
         headers: &parts.headers,
         query: Query::parse(parts.uri.query().unwrap_or_default()),
     };
-    let mut response = match answer(core, &asked, body, certificate).await {
+    let mut body = std::pin::pin!(body);
+    let mut response = match answer(core, &asked, body.as_mut(), certificate).await {
         Ok(response) => response,
-        Err(status) => refused(&asked, &status),
+        Err(status) => {
+            body_in::discard(core, &parts.headers, body, &status).await;
+            refused(&asked, &status)
+        }
     };
     let given = parts.headers.get(AUDIT_ID).cloned();
     let audit = given.or_else(|| HeaderValue::try_from(core.world.uuid()).ok());
@@ -85,16 +88,12 @@ where
     response
 }
 
-async fn answer<B>(
+async fn answer(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     certificate: Option<&User>,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let mut user = authenticate(core, asked.headers, certificate)?;
     if let Some(other) = impersonated(core, &user, asked.headers)? {
         user = Cow::Owned(other);
@@ -122,18 +121,14 @@ where
 }
 
 /// A question that is answered and not kept.
-async fn reviewed<B>(
+async fn reviewed(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     place: &Place,
     review: &Review,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     if *asked.method != Method::POST {
         return Err(errors::method_not_allowed());
     }
@@ -152,18 +147,14 @@ fn is_unreached(status: &Status) -> bool {
 }
 
 /// What a request for a kind asks for.
-async fn dispatched<B>(
+async fn dispatched(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     place: &Place,
     target: Target,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     if !place.subresource.is_empty() {
         return part(core, asked, body, user, &target).await;
     }
@@ -304,17 +295,13 @@ async fn collection(
     Ok(response)
 }
 
-async fn made<B>(
+async fn made(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     target: &Target,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let view = view(core, asked, &target.kind)?;
     let media = body_in::media(asked.headers)?;
     let body = body_in::read(core, body).await?;
@@ -326,17 +313,13 @@ where
     Ok(written(&view, 201, &done))
 }
 
-async fn replaced<B>(
+async fn replaced(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     target: &Target,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let view = view(core, asked, &target.kind)?;
     let media = body_in::media(asked.headers)?;
     let body = body_in::read(core, body).await?;
@@ -368,17 +351,13 @@ const PATCHES: &[(&str, Option<PatchKind>)] = &[
     ("application/apply-patch+yaml", None),
 ];
 
-async fn patched<B>(
+async fn patched(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     target: &Target,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let media = body_in::media_type(asked.headers);
     // Lists of custom resources have no merge keys of the strategic sort.
     let custom = target.kind.is_custom();
@@ -399,27 +378,19 @@ where
     Ok(shown(&view, target, 200, &done))
 }
 
-async fn deletion<B>(core: &Core, asked: &Asked<'_>, body: B) -> Result<Deletion, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+async fn deletion(core: &Core, asked: &Asked<'_>, body: impl Incoming) -> Result<Deletion, Status> {
     let body = body_in::read(core, body).await?;
     let options = body_in::delete_options(&body, asked.headers)?;
     Deletion::read(&asked.query, options.as_ref())
 }
 
-async fn deleted<B>(
+async fn deleted(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     target: &Target,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let view = view(core, asked, &target.kind)?;
     let deletion = deletion(core, asked, body).await?;
     let advice = lifecycle::advice(&target.kind, &deletion.options);
@@ -435,17 +406,13 @@ where
     Ok(warned(response, &advice))
 }
 
-async fn cleared<B>(
+async fn cleared(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     target: &Target,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let view = view(core, asked, &target.kind)?;
     let options = ListOptions::read(&asked.query, false)?;
     let deletion = deletion(core, asked, body).await?;
@@ -455,17 +422,13 @@ where
 }
 
 /// A request for a part of an object.
-async fn part<B>(
+async fn part(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     target: &Target,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let Some(named) = target.part else { return Err(errors::no_such_path()) };
     match (asked.method.as_str(), named) {
         ("GET", Subresource::Log) => logs::logs(core, target, &asked.query).await,
@@ -491,18 +454,14 @@ where
     }
 }
 
-async fn acted<B>(
+async fn acted(
     core: &Arc<Core>,
     asked: &Asked<'_>,
-    body: B,
+    body: impl Incoming,
     user: &User,
     target: &Target,
     named: Subresource,
-) -> Result<Response<Body>, Status>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Status> {
     let action = actions::action(named)?;
     let wanted = Wanted::read(asked.headers, &asked.query, true)?;
     let media = body_in::media(asked.headers)?;

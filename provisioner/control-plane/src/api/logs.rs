@@ -15,9 +15,10 @@ use crate::client::node::LogOptions;
 
 /// Streams the log of a container of the pod.
 pub(crate) async fn logs(core: &Core, target: &Target, query: &Query) -> Result<Response<Body>, Status> {
+    let mut options = options(query, &target.key.name, core.world.clock.now())?;
     let stored = core.store.get(&target.place()).ok_or_else(|| target.not_found())?;
     let pod = stored.object.clone();
-    let options = options(query, &pod, core.world.clock.now())?;
+    options.container = container(query.get("container").unwrap_or_default(), &pod)?;
     let name = pod.text(&["spec", "nodeName"]).unwrap_or_default();
     if name.is_empty() {
         // Nothing runs yet, so nothing has been written.
@@ -37,11 +38,16 @@ fn text(body: Body) -> Response<Body> {
     response
 }
 
-fn options(query: &Query, pod: &Object, now: Timestamp) -> Result<LogOptions, Status> {
+/// What is asked for, without the container.
+///
+/// Source: `ValidatePodLogOptions` with the feature gate `PodLogsQuerySplitStreams` as it is by default: off.
+fn options(query: &Query, pod: &str, now: Timestamp) -> Result<LogOptions, Status> {
     let mut wrong = Vec::new();
     let tail = query.number("tailLines")?;
     let limit = query.number("limitBytes")?;
     let since = query.number("sinceSeconds")?;
+    let text = |name: &str| query.get(name).filter(|text| !text.is_empty());
+    let time = text("sinceTime");
     let mut at_least = |field: &str, value: Option<i64>, least: i64, detail: &str| {
         if let Some(value) = value.filter(|value| *value < least) {
             wrong.push(FieldError::invalid(field, &value.into(), detail));
@@ -49,13 +55,15 @@ fn options(query: &Query, pod: &Object, now: Timestamp) -> Result<LogOptions, St
     };
     at_least("tailLines", tail, 0, "must be greater than or equal to 0");
     at_least("limitBytes", limit, 1, "must be greater than 0");
-    at_least("sinceSeconds", since, 1, "must be greater than 0");
-    let time = query.get("sinceTime").filter(|text| !text.is_empty());
+    at_least("sinceSeconds", since.filter(|_| time.is_none()), 1, "must be greater than 0");
     if time.is_some() && since.is_some() {
         wrong.push(FieldError::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
     }
+    if text("stream").is_some() {
+        wrong.push(FieldError::forbidden("stream", "may not be specified"));
+    }
     if !wrong.is_empty() {
-        return Err(errors::invalid_as("", "PodLogOptions", pod.name(), &wrong));
+        return Err(errors::invalid_as("", "PodLogOptions", pod, &wrong));
     }
     let since = match (time, since) {
         (Some(text), _) => Some(text.parse().map_err(|error| errors::bad_request(format!("sinceTime: {error}")))?),
@@ -64,7 +72,7 @@ fn options(query: &Query, pod: &Object, now: Timestamp) -> Result<LogOptions, St
     };
     let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     Ok(LogOptions {
-        container: container(query.get("container").unwrap_or_default(), pod)?,
+        container: String::new(),
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),

@@ -41,7 +41,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use kprov_schema::Status;
 use tokio::net::TcpListener;
@@ -49,6 +48,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub use body::Body;
+pub use body_in::Incoming;
 pub use core::Config;
 pub use user::User;
 
@@ -132,11 +132,7 @@ impl Server {
     }
 
     /// Answers one request as if it had come over a connection with `user`'s certificate.
-    pub async fn handle<B>(&self, request: Request<B>, user: Option<&User>) -> Response<Body>
-    where
-        B: hyper::body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub async fn handle(&self, request: Request<impl Incoming>, user: Option<&User>) -> Response<Body> {
         handle::handle(&self.core, request, user).await
     }
 

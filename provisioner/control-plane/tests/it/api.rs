@@ -323,6 +323,28 @@ async fn large_answers_are_compressed_for_who_asks() {
 }
 
 #[tokio::test]
+async fn options_of_logs_are_checked_before_the_pod_is_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let cases = [
+        ("tailLines=-1", 422, "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        ("stream=Stdout", 422, "stream: Forbidden: may not be specified"),
+        (
+            "sinceSeconds=0&sinceTime=2026-01-01T00:00:00Z",
+            422,
+            ": Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ),
+        ("stream=", 404, "pods \"web\" not found"),
+    ];
+    for (query, code, why) in cases {
+        let path = format!("/api/v1/namespaces/default/pods/web/log?{query}");
+        let status = value(ask(&server, "GET", &path, Some(&User::admin()), Value::Null).await).await;
+        let said = if code == 404 { why.to_owned() } else { format!("PodLogOptions \"web\" is invalid: {why}") };
+        assert_eq!((&status["code"], status["message"].as_str().unwrap()), (&json!(code), said.as_str()), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn watches_end_when_the_server_stops() {
     let folder = tempfile::tempdir().unwrap();
     let (server, _) = start(folder.path()).await;
