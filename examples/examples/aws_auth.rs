@@ -2,8 +2,15 @@
 //!
 //! `cargo run -p kprov-examples --example aws_auth ROLE_ARN` uses the current context of your kubeconfig.
 
+use kprov::build::*;
 use kprov::client::Client;
-use kprov_examples::programs::aws_auth::config_map;
+
+/// What the cluster's authenticator reads: machines with that IAM role are nodes.
+pub fn config_map(role: &str) -> ConfigMap {
+    let roles = format!("- rolearn: {role}\n  username: system:node:{{{{EC2PrivateDNSName}}}}\n  groups:\n");
+    let roles = roles + "    - system:bootstrappers\n    - system:nodes\n";
+    ConfigMap::new("aws-auth").namespace("kube-system").file("mapRoles", roles)
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

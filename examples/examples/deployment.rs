@@ -2,8 +2,13 @@
 //!
 //! `cargo run -p kprov-examples --example deployment` uses the current context of your kubeconfig.
 
+use kprov::build::*;
 use kprov::client::{Client, ClientError};
-use kprov_examples::programs::deployment::deployment;
+
+/// Two web servers. Their label and the selector that finds them are written once.
+pub fn deployment() -> Deployment {
+    Deployment::new("alpine", Container::new("alpine-ctr", "httpd:alpine")).labelled("app", "alpine").replicas(2)
+}
 
 #[tokio::main]
 async fn main() -> Result<(), ClientError> {

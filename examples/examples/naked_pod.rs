@@ -2,8 +2,13 @@
 //!
 //! `cargo run -p kprov-examples --example naked_pod` uses the current context of your kubeconfig.
 
+use kprov::build::*;
 use kprov::client::{Client, ClientError};
-use kprov_examples::programs::naked_pod::pod;
+
+/// One container, and nobody who brings it back when its node is lost.
+pub fn pod() -> Pod {
+    Pod::new("naked-pod-demo", Container::new("naked-pod-demo-ctr", "nginx"))
+}
 
 #[tokio::main]
 async fn main() -> Result<(), ClientError> {

@@ -2,8 +2,13 @@
 //!
 //! `cargo run -p kprov-examples --example service` uses the current context of your kubeconfig.
 
+use kprov::build::*;
 use kprov::client::{Client, ClientError};
-use kprov_examples::programs::service::service;
+
+/// Leads to the pods of the example `deployment`. Its type can't be set in the wrong place: it is part of the type.
+pub fn service() -> Service<LoadBalancer> {
+    Service::new("alpine-service", [("app", "alpine")]).port(8080, 80).load_balancer()
+}
 
 #[tokio::main]
 async fn main() -> Result<(), ClientError> {

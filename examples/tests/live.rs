@@ -110,7 +110,7 @@ async fn an_ingress(client: &Client) -> Result<(), ClientError> {
     let read = json_of(client.get::<Ingress>("test-ingress").await?);
     let paths: Vec<&Value> =
         read["spec"]["rules"][0]["http"]["paths"].as_array().unwrap().iter().map(|path| &path["path"]).collect();
-    assert_eq!(paths, ["/httpd", "/tomcat", "/nginx"]);
+    assert_eq!(paths, ["/tomcat", "/httpd", "/nginx"]);
     assert_eq!(read["status"]["loadBalancer"].get("ingress"), None);
     gone(client, &bundle(ingress::ingress())).await
 }
