@@ -540,6 +540,7 @@ fn agrees_with_the_recording() {
     let told = told();
     told.parted.values().flat_map(|lines| lines.iter().take(show)).for_each(|line| println!("{line}"));
     report(&told.counts);
+    assert!(!told.counts.is_empty(), "no scenario was played: see REPLAY_ONLY");
     if std::env::var("REPLAY_ONLY").is_err() {
         hold(&told.counts);
     }
