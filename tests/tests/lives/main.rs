@@ -27,7 +27,7 @@ const AT_ONCE: usize = 6;
 const FLOORS: &[(&str, usize)] = &[
     ("cgroup", 1),
     ("env", 6),
-    ("ephemeral", 1),
+    ("ephemeral", 0),
     ("gate", 1),
     ("hook", 3),
     ("image", 3),
@@ -40,7 +40,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("security", 7),
     ("sidecar", 2),
     ("stop", 3),
-    ("update", 3),
+    ("update", 2),
     ("volume", 11),
 ];
 
