@@ -5,5 +5,6 @@ pub mod cluster;
 pub mod difference;
 pub mod https;
 pub mod images;
+pub mod portable;
 pub mod remains;
 pub mod server;

@@ -16,7 +16,7 @@ const BELOW_SIMULATED: usize = "/control.sock".len();
 
 /// What a process is, as far as real containers ask.
 #[derive(Clone, Debug)]
-struct Facts {
+pub(crate) struct Facts {
     /// The operating system, as Rust names it.
     system: &'static str,
     /// Whether this program has containers in it.
@@ -27,7 +27,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         Self {
             system: std::env::consts::OS,
             has_containers: kprov_node::CONTAINERS,
@@ -37,7 +37,7 @@ impl Facts {
     }
 
     /// The first thing that is not there; what comes after it would not help.
-    fn missing(&self) -> Option<Missing> {
+    pub(crate) fn missing(&self) -> Option<Missing> {
         let (needs, way_out) = if self.system != "linux" {
             (format!("Linux, and this is {}", self.system), "")
         } else if !self.has_containers {
@@ -55,16 +55,11 @@ impl Facts {
 }
 
 /// What real containers need that is not there.
-struct Missing {
+pub(crate) struct Missing {
     /// A sentence that says so.
-    needs: String,
+    pub(crate) needs: String,
     /// How to get it, when there is a way, up to another one.
     way_out: &'static str,
-}
-
-/// What real containers need that this process does not have, as a sentence; `None` when it has all.
-pub(crate) fn missing_here() -> Option<String> {
-    Facts::of_this_process().missing().map(|missing| missing.needs)
 }
 
 /// Real containers need the kernel's help; says so before anything is made.

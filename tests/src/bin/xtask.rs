@@ -9,11 +9,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use kprov_tests::{bench, images};
+use kprov_tests::{bench, images, portable};
 
 const HELP: &str = "recipes:
   cargo xtask images                 build the images that tests use, into target/images
   cargo xtask explore [CASES]        run the property tests on new random cases, 20000 each, and say their seed
+  cargo xtask portable               build the command without containers, as other systems have it, and go through its life
   cargo xtask bench build            build an application of builders from nothing: time, memory, size of our sources
   cargo xtask bench [WORD...]        measure a release build; WORD: readyz up idle size container pod creates gets watchers
       --binary PATH                  measure this kprov instead, with the measuring side as it is built
@@ -29,10 +30,21 @@ fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Some("portable") => portable(),
         Some("explore") => explore(&arguments.next().unwrap_or_else(|| "20000".to_owned())),
         Some("bench") => bench(arguments.collect()),
         _ => bail!("{HELP}"),
     }
+}
+
+/// Tests, builds and runs what is compiled where there is no Linux.
+fn portable() -> anyhow::Result<()> {
+    let without = ["-p", "kprov-cli", "--no-default-features"];
+    run(Command::new(cargo()).args(["test", "-p", "kprov-node"]).args(without))?;
+    run(Command::new(cargo()).arg("build").args(without))?;
+    let own = std::env::current_exe()?;
+    let kprov = own.parent().context("this program is in no folder")?.join("kprov");
+    portable::check(kprov.to_str().context("the path of the command is no text")?)
 }
 
 /// Runs the property tests with another seed than the one that every run has. The seed is the report of what it finds.

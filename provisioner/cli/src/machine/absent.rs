@@ -10,7 +10,7 @@ use kprov_control_plane::world::World;
 
 use crate::args::ImageCommand;
 use crate::home::Folder;
-use crate::rights;
+use crate::rights::Facts;
 use crate::serve::nodes::Parts;
 
 /// A machine that there is none of.
@@ -40,7 +40,7 @@ impl Machine {
 }
 
 fn needs() -> String {
-    rights::missing_here().expect("this kprov has no containers")
+    Facts::of_this_process().missing().expect("this kprov has no containers").needs
 }
 
 /// The program of a pod's shim, which nobody here starts.
