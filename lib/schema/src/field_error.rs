@@ -131,7 +131,7 @@ impl FieldError {
         Self::new(FieldErrorKind::Duplicate, field, shown(value))
     }
 
-    /// The mistake as a cause of a [`Status`].
+    /// The mistake as a cause of a [`crate::status::Status`].
     #[must_use]
     pub fn cause(&self) -> Value {
         json!({"reason": self.kind.reason(), "message": self.body(), "field": self.field})

@@ -19,13 +19,13 @@ use crate::structure::Ref;
 pub trait Behaviour: Send + Sync {
     /// Its fields.
     fn structure(&self) -> Ref;
-    /// See [`Rules::fill_defaults`]. Changes only what the rules changed: unknown fields stay.
+    /// See [`super::Rules::fill_defaults`]. Changes only what the rules changed: unknown fields stay.
     fn fill_defaults(&self, object: &mut Object) -> Result<(), String>;
-    /// See [`Rules::prepare`].
+    /// See [`super::Rules::prepare`].
     fn prepare(&self, object: &mut Object, old: Option<&Object>, write: Write) -> Result<(), String>;
-    /// See [`Rules::validate`].
+    /// See [`super::Rules::validate`].
     fn validate(&self, object: &Object, old: Option<&Object>, write: Write) -> Result<Vec<FieldError>, String>;
-    /// See [`Rules::warnings`].
+    /// See [`super::Rules::warnings`].
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Result<Vec<String>, String>;
     /// The heads of its columns.
     fn columns(&self) -> Vec<ColumnHead>;
@@ -69,7 +69,7 @@ pub struct ColumnHead {
 pub struct Row {
     /// Cells, one a column.
     pub cells: Vec<Value>,
-    /// See [`Rules::row_conditions`].
+    /// See [`super::Rules::row_conditions`].
     pub conditions: Vec<Value>,
 }
 

@@ -30,6 +30,14 @@ pub(super) enum Goal {
 }
 
 /// What was not reached, and why.
+///
+/// ```
+/// use kprov::client::NotReady;
+///
+/// fn told(late: &NotReady) -> Vec<String> {
+///     late.objects.iter().map(|one| format!("{}: {}", one.object, one.reason)).collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReady {
     /// The deadline; `None` when something failed for good before it.
@@ -42,6 +50,14 @@ pub struct NotReady {
 }
 
 /// An object that is not where it should be.
+///
+/// ```
+/// use kprov::client::Unready;
+///
+/// fn told(one: &Unready) -> String {
+///     format!("{}: {}", one.object, one.reason)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unready {
     /// The object.
@@ -84,15 +100,40 @@ enum Event {
 type Events = SelectAll<BoxStream<'static, Event>>;
 
 impl Client {
-    /// Waits until every object of the bundle is ready: see the table of [`readiness`].
+    /// Waits until every object of the bundle is ready: see the table of [`super::readiness`].
     ///
     /// Errors: [`ClientError::NotReady`] at the deadline, or as soon as something has failed for good, with the reason of
     /// each object down to its pods.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kprov::Bundle;
+    /// use kprov::client::{Client, ClientError};
+    ///
+    /// async fn up(cluster: &Client, app: &Bundle) -> Result<(), ClientError> {
+    ///     cluster.ready(app, Duration::from_secs(60)).await
+    /// }
+    /// ```
     pub async fn ready(&self, bundle: &Bundle, within: Duration) -> Result<(), ClientError> {
         self.ready_with(bundle, within, &mut |_| {}).await
     }
 
     /// The same, and tells of each object when it is ready and what it waits for.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kprov::Bundle;
+    /// use kprov::client::{Client, ClientError, Progress};
+    ///
+    /// async fn up(cluster: &Client, app: &Bundle) -> Result<(), ClientError> {
+    ///     let mut tell = |progress: Progress<'_>| {
+    ///         if let Progress::Waiting { object, reason } = progress {
+    ///             println!("{object}: {reason}");
+    ///         }
+    ///     };
+    ///     cluster.ready_with(app, Duration::from_secs(60), &mut tell).await
+    /// }
+    /// ```
     pub async fn ready_with(
         &self,
         bundle: &Bundle,
