@@ -2,6 +2,15 @@
 //!
 //! Items of lists are told apart by the fields that Kubernetes tells them apart by: a new container is one line, not a
 //! list that changed. Values of secrets are never shown.
+//!
+//! ```
+//! use kprov::Bundle;
+//!
+//! let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {level: info}\n";
+//! let old = Bundle::from_yaml("b", text).unwrap();
+//! let new = Bundle::from_yaml("b", &text.replace("info", "debug")).unwrap();
+//! assert_eq!(new.diff(&old).to_string(), "~ ConfigMap/a\n~   data.level: info -> debug\n");
+//! ```
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,6 +24,18 @@ use serde_json::Value;
 const HIDDEN: &str = "(hidden)";
 
 /// One field that is different.
+///
+/// ```
+/// use kprov::diff::{Change, Diff, Difference};
+///
+/// fn images(diff: &Diff) -> Vec<&Change> {
+///     let changes = diff.objects.iter().filter_map(|(_, difference)| match difference {
+///         Difference::Changed(changes) => Some(changes),
+///         _ => None,
+///     });
+///     changes.flatten().filter(|change| change.path.ends_with(".image")).collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// Path of the field, such as `spec.template.spec.containers[name=web].image`.
@@ -26,6 +47,14 @@ pub struct Change {
 }
 
 /// What happened to an object.
+///
+/// ```
+/// use kprov::diff::{Diff, Difference};
+///
+/// fn is_new(diff: &Diff, title: &str) -> bool {
+///     diff.objects.iter().any(|(one, difference)| one == title && matches!(difference, Difference::Added(_)))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Difference {
     /// It is new.
@@ -37,6 +66,16 @@ pub enum Difference {
 }
 
 /// What is different between two sets of objects.
+///
+/// ```
+/// use kprov::Bundle;
+/// use kprov::diff::Diff;
+///
+/// let old = Bundle::from_yaml("shop", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n").unwrap();
+/// let diff = Diff::between(old.objects(), &[]);
+/// assert!(!diff.is_empty() && diff.objects[0].0 == "Pod/a");
+/// assert!(diff.render(false).starts_with("- Pod/a\n"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diff {
     /// Objects that are different, with their titles such as `Deployment/web`.

@@ -1,4 +1,11 @@
 //! Manifests: objects as they stand in files, with the place of every field.
+//!
+//! ```
+//! use kprov::manifest::Manifests;
+//!
+//! let read = Manifests::parse("web.yaml", "kind: Service\n---\nkind: Deployment\n");
+//! assert_eq!(read.all[1].object.kind(), "Deployment");
+//! ```
 
 use std::fs;
 use std::io::Read as _;
@@ -17,6 +24,14 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 const LARGEST_BYTES: u64 = 256 << 20;
 
 /// Where an object was read.
+///
+/// ```
+/// use kprov::manifest::Manifests;
+///
+/// let read = Manifests::parse("web.yaml", "kind: Pod\nspec:\n  nodeName: a\n");
+/// let origin = &read.all[0].origin;
+/// assert_eq!(origin.node.find("spec.nodeName").at.start.line, 3);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     /// The text.
@@ -26,6 +41,11 @@ pub struct Origin {
 }
 
 /// An object with where it was read.
+///
+/// ```
+/// let read = kprov::manifest::Manifests::parse("web.yaml", "kind: Pod\nmetadata: {name: web}\n");
+/// assert_eq!(read.all[0].object.name(), "web");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The object, exactly as it stands there.
@@ -35,6 +55,11 @@ pub struct Manifest {
 }
 
 /// What was read: objects in order, and what could not be read.
+///
+/// ```
+/// let read = kprov::manifest::Manifests::parse("web.yaml", "kind: Pod\n---\n- a list\n");
+/// assert_eq!((read.all.len(), read.problems.len()), (1, 1));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifests {
     /// In the order of the files and of the texts; the items of lists one by one.
@@ -61,6 +86,15 @@ impl Manifests {
     /// Reads files, the `.yaml`, `.yml` and `.json` files of folders, and for `-` standard input.
     ///
     /// Files of a folder come by name; of folders inside of it only when `recursive`.
+    ///
+    /// ```no_run
+    /// use kprov::manifest::Manifests;
+    ///
+    /// let read = Manifests::read(["base/", "web.yaml"], true);
+    /// for problem in &read.problems {
+    ///     eprintln!("{}", problem.render(false));
+    /// }
+    /// ```
     #[must_use]
     pub fn read<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, recursive: bool) -> Self {
         let mut read = Self::default();

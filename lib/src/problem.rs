@@ -6,6 +6,11 @@ use std::sync::Arc;
 use kprov_schema::yaml::{Span, excerpt};
 
 /// A text with its name: a file, standard input, or made by a program.
+///
+/// ```
+/// let read = kprov::manifest::Manifests::parse("web.yaml", "kind: A\n");
+/// assert_eq!(read.all[0].origin.source.name, "web.yaml");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Path of the file, or another name such as `<stdin>`.
@@ -15,6 +20,14 @@ pub struct Source {
 }
 
 /// A place in a source.
+///
+/// ```
+/// use kprov::Bundle;
+///
+/// let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: A_b}\nspec: {containers: [{name: a, image: a}]}\n";
+/// let problems = Bundle::from_yaml("shop", text).unwrap().validate().unwrap_err();
+/// assert_eq!(problems[0].at.as_ref().unwrap().to_string(), "<text>:3:12");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
     /// The text.
@@ -31,6 +44,13 @@ impl fmt::Display for At {
 }
 
 /// How bad a problem is.
+///
+/// ```
+/// use kprov::Severity;
+///
+/// assert!(Severity::Note < Severity::Warning && Severity::Warning < Severity::Error);
+/// assert_eq!(Severity::Error.text(), "error");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Good to know.
@@ -62,6 +82,14 @@ impl Severity {
 }
 
 /// One thing that is wrong, with what was probably meant.
+///
+/// ```
+/// use kprov::{Problem, Severity};
+///
+/// let problem = Problem::new(Severity::Warning, "nothing selects these pods").hint("add a label");
+/// assert_eq!(problem.to_string(), "nothing selects these pods; add a label");
+/// assert_eq!(Problem::error("it is a list").severity, Severity::Error);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// How bad it is.
@@ -104,6 +132,17 @@ impl Problem {
     }
 
     /// The same at a place.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kprov::{Problem, Source, yaml};
+    ///
+    /// let text = "name: web\nsize: big\n";
+    /// let size = yaml::nodes(text).remove(0)?.find("size").at;
+    /// let source = Arc::new(Source { name: "shop.yaml".to_owned(), text: text.to_owned() });
+    /// assert_eq!(Problem::error("no number").at(&source, size).to_string(), "shop.yaml:2:1: no number");
+    /// # Ok::<(), yaml::YamlError>(())
+    /// ```
     #[must_use]
     pub fn at(mut self, source: &Arc<Source>, span: Span) -> Self {
         self.at = Some(At { source: source.clone(), span });

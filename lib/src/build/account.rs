@@ -13,13 +13,18 @@ object! {
     /// use kprov::build::*;
     /// let operator = ServiceAccount::new("operator");
     /// let pod = Deployment::new("operator", Container::new("operator", "shop:1")).service_account(&operator);
-    /// # let _ = pod;
     /// ```
     namespaced ServiceAccount(core::ServiceAccount)
 }
 
 impl ServiceAccount {
     /// An account without rights: roles and their bindings give it some.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let reader = ServiceAccount::new("reader").namespace("shop");
+    /// let web = Deployment::new("web", Container::new("web", "shop:1")).service_account(&reader);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn new(name: impl Of<Name>) -> Self {

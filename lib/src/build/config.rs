@@ -18,11 +18,17 @@ object! {
     /// use kprov::build::*;
     /// let site = ConfigMap::new("site").file("index.html", "<h1>hello</h1>");
     /// let web = Container::new("web", "nginx:1.27").mount(&site, "/usr/share/nginx/html");
-    /// # let _ = web;
     /// ```
     namespaced ConfigMap(core::ConfigMap)
 }
 
+/// What it holds, by keys.
+///
+/// ```
+/// # use kprov::build::*;
+/// let settings = ConfigMap::new("settings").file("LEVEL", "info").bytes("logo.png", [0x89, 0x50]).immutable();
+/// let web = Container::new("web", "shop:1").env("LEVEL", settings.key("LEVEL"));
+/// ```
 impl ConfigMap {
     /// An empty config map.
     #[must_use]
@@ -50,6 +56,12 @@ impl ConfigMap {
     /// Adds a file's content under its name, or those of all files in a folder. What is no text becomes bytes.
     ///
     /// Errors: what can't be read, or whose name is no key.
+    ///
+    /// ```no_run
+    /// # use kprov::build::*;
+    /// let site = ConfigMap::new("site").read("site/")?.read("nginx.conf")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn read(mut self, path: impl AsRef<Path>) -> std::io::Result<Self> {
         for (key, content) in files::read(path.as_ref())? {
             self = match String::from_utf8(content) {

@@ -1,12 +1,13 @@
 //! One container of a pod.
 
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+mod life;
+mod ports;
+mod resources;
 
-use super::amount::{Bytes, Cpu, Port};
+use k8s_openapi::api::core::v1 as core;
+
 use super::env::{EnvFrom, EnvValue};
-use super::probe::{Hook, Liveness, Readiness};
-use super::text::{DnsLabel, EnvName, Image, Key, Of, PortName};
+use super::text::{DnsLabel, EnvName, Image, Of};
 use super::volume::{Mount, Mountable, Volume};
 use super::wraps::conversions;
 
@@ -35,7 +36,6 @@ conversions!(Container, core::Container, Vec::new());
 /// ```
 /// # use kprov::build::*;
 /// let web = Container::new("web", "nginx:1.27").pull(Pull::IfNotPresent);
-/// # let _ = web;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {
@@ -47,6 +47,17 @@ pub enum Pull {
     Never,
 }
 
+/// The image and what is started of it.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "shop:1")
+///     .image("registry.example.com/shop:2")
+///     .pull(Pull::Always)
+///     .command(["/bin/shop"])
+///     .args(["serve", "--verbose"])
+///     .working_dir("/srv");
+/// ```
 impl Container {
     /// A container of that image.
     #[must_use]
@@ -76,7 +87,6 @@ impl Container {
     /// ```
     /// # use kprov::build::*;
     /// let web = Container::new("web", "nginx:1.27").command(["sh", "-c", "exec nginx -g 'daemon off;'"]);
-    /// # let _ = web;
     /// ```
     #[must_use]
     pub fn command(mut self, command: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -98,76 +108,11 @@ impl Container {
         self
     }
 
-    /// Names a TCP port that the program listens on.
-    ///
-    /// Panics when the container has a port of that name already.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let web = Container::new("web", "nginx:1.27").port("http", 80).port("metrics", 9090);
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    #[track_caller]
-    pub fn port(self, name: impl Of<PortName>, number: impl Of<Port>) -> Self {
-        self.add_port(Some(name.checked()), number.checked(), None)
-    }
-
-    /// Names a UDP port that the program listens on.
-    #[must_use]
-    #[track_caller]
-    pub fn udp_port(self, name: impl Of<PortName>, number: impl Of<Port>) -> Self {
-        self.add_port(Some(name.checked()), number.checked(), Some("UDP"))
-    }
-
-    /// Names an SCTP port that the program listens on.
-    #[must_use]
-    #[track_caller]
-    pub fn sctp_port(self, name: impl Of<PortName>, number: impl Of<Port>) -> Self {
-        self.add_port(Some(name.checked()), number.checked(), Some("SCTP"))
-    }
-
-    /// A TCP port without a name; services reach it by its number.
-    #[must_use]
-    #[track_caller]
-    pub fn unnamed_port(self, number: impl Of<Port>) -> Self {
-        self.add_port(None, number.checked(), None)
-    }
-
-    /// Names a TCP port that is also reached under a port of the node. A service is nearly always the better way: only one
-    /// pod on a node can have that port.
-    #[must_use]
-    #[track_caller]
-    pub fn host_port(self, name: impl Of<PortName>, number: impl Of<Port>, on_host: impl Of<Port>) -> Self {
-        let on_host = on_host.checked().into();
-        let mut container = self.add_port(Some(name.checked()), number.checked(), None);
-        if let Some(port) = container.0.ports.iter_mut().flatten().last() {
-            port.host_port = Some(on_host);
-        }
-        container
-    }
-
-    #[track_caller]
-    fn add_port(mut self, name: Option<PortName>, number: Port, protocol: Option<&str>) -> Self {
-        let name: Option<String> = name.map(Into::into);
-        let ports = self.0.ports.get_or_insert_default();
-        let taken = name.is_some() && ports.iter().any(|port| port.name == name);
-        assert!(!taken, "container {} has a port named {} already", self.0.name, name.unwrap_or_default());
-        ports.push(core::ContainerPort {
-            name,
-            container_port: number.into(),
-            protocol: protocol.map(str::to_owned),
-            ..core::ContainerPort::default()
-        });
-        self
-    }
-
     /// Sets an environment variable, or sets it anew: to a text, a number, a [`super::Field`] of the pod, a key.
     ///
     /// ```
     /// # use kprov::build::*;
     /// let web = Container::new("web", "nginx:1.27").env("LEVEL", "info").env("WORKERS", 4).env("POD_IP", Field::PodIp);
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -186,7 +131,6 @@ impl Container {
     /// ```
     /// # use kprov::build::*;
     /// let web = Container::new("web", "nginx:1.27").env_from(&ConfigMap::new("settings").file("LEVEL", "info"));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -204,7 +148,6 @@ impl Container {
     /// # use kprov::build::*;
     /// let site = ConfigMap::new("site").file("index.html", "<h1>hello</h1>");
     /// let web = Container::new("web", "nginx:1.27").mount(&site, "/usr/share/nginx/html");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -231,7 +174,6 @@ impl Container {
     /// ```
     /// # use kprov::build::*;
     /// let web = Container::new("web", "nginx:1.27").device(Volume::claim("raw"), "/dev/xvda");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -240,150 +182,6 @@ impl Container {
         let device = core::VolumeDevice { name: volume.name.clone(), device_path: path.into() };
         self.0.volume_devices.get_or_insert_default().push(device);
         Volume::gather(&mut self.1, volume);
-        self
-    }
-
-    /// What it is promised: processor time (`250m` is a quarter of a core) and memory (`64Mi`).
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let web = Container::new("web", "nginx:1.27").requests("100m", Bytes::mib(64));
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    #[track_caller]
-    pub fn requests(self, cpu: impl Of<Cpu>, memory: impl Of<Bytes>) -> Self {
-        self.request("cpu", cpu.checked()).request("memory", memory.checked())
-    }
-
-    /// What it may not exceed: it is slowed down at its processor time, and ended beyond its memory.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let web = Container::new("web", "nginx:1.27").limits(Cpu::cores(1), "128Mi");
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    #[track_caller]
-    pub fn limits(self, cpu: impl Of<Cpu>, memory: impl Of<Bytes>) -> Self {
-        self.limit("cpu", cpu.checked()).limit("memory", memory.checked())
-    }
-
-    /// One thing that it is promised, such as `memory` or `ephemeral-storage`.
-    #[must_use]
-    #[track_caller]
-    pub fn request(mut self, resource: impl Of<Key>, amount: impl Into<Quantity>) -> Self {
-        let requests = self.0.resources.get_or_insert_default().requests.get_or_insert_default();
-        requests.insert(resource.checked().into(), amount.into());
-        self
-    }
-
-    /// One thing that it may not exceed, such as `memory` or `nvidia.com/gpu`.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let train = Container::new("train", "shop:1").limit("memory", Bytes::gib(1)).limit("nvidia.com/gpu", Cpu::cores(1));
-    /// # let _ = train;
-    /// ```
-    #[must_use]
-    #[track_caller]
-    pub fn limit(mut self, resource: impl Of<Key>, amount: impl Into<Quantity>) -> Self {
-        let limits = self.0.resources.get_or_insert_default().limits.get_or_insert_default();
-        limits.insert(resource.checked().into(), amount.into());
-        self
-    }
-
-    /// Decides whether the container gets traffic.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let web = Container::new("web", "nginx:1.27").port("http", 80).readiness(Probe::http("/ready", "http"));
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    pub fn readiness(mut self, probe: impl Readiness) -> Self {
-        self.0.readiness_probe = Some(probe.into());
-        self
-    }
-
-    /// Decides whether the container is restarted.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let web = Container::new("web", "nginx:1.27").liveness(Probe::tcp(80).failures(5));
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    pub fn liveness(mut self, probe: impl Liveness) -> Self {
-        self.0.liveness_probe = Some(probe.into());
-        self
-    }
-
-    /// Holds the other probes back until it has succeeded once.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// use std::time::Duration;
-    /// let web = Container::new("web", "nginx:1.27").startup(Probe::tcp(80).period(Duration::from_secs(2)).failures(30));
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    pub fn startup(mut self, probe: impl Liveness) -> Self {
-        self.0.startup_probe = Some(probe.into());
-        self
-    }
-
-    /// What is done when the container has started.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let web = Container::new("web", "nginx:1.27").post_start(Hook::exec(["/bin/register"]));
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    pub fn post_start(mut self, hook: Hook) -> Self {
-        self.0.lifecycle.get_or_insert_default().post_start = Some(hook.into());
-        self
-    }
-
-    /// What is done before the container is told to end.
-    ///
-    /// ```
-    /// # use kprov::build::*;
-    /// let web = Container::new("web", "nginx:1.27").pre_stop(Hook::exec(["nginx", "-s", "quit"]));
-    /// # let _ = web;
-    /// ```
-    #[must_use]
-    pub fn pre_stop(mut self, hook: Hook) -> Self {
-        self.0.lifecycle.get_or_insert_default().pre_stop = Some(hook.into());
-        self
-    }
-
-    /// Keeps standard input open, for `kubectl attach`.
-    #[must_use]
-    pub fn stdin(mut self) -> Self {
-        self.0.stdin = Some(true);
-        self
-    }
-
-    /// Gives the program a terminal, with standard input.
-    #[must_use]
-    pub fn tty(mut self) -> Self {
-        self.0.tty = Some(true);
-        self.stdin()
-    }
-
-    /// The file whose text becomes the reason when the container ends; `/dev/termination-log` without it.
-    #[must_use]
-    pub fn termination_message(mut self, path: impl Into<String>) -> Self {
-        self.0.termination_message_path = Some(path.into());
-        self
-    }
-
-    /// Takes the last lines of the log for the reason when a container fails and has written none.
-    #[must_use]
-    pub fn termination_message_from_log(mut self) -> Self {
-        self.0.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
         self
     }
 }

@@ -26,6 +26,13 @@ object! {
 }
 workload!(DaemonSet, template, history);
 
+/// How its pods are replaced.
+///
+/// ```
+/// # use kprov::build::*;
+/// let agent = DaemonSet::new("agent", Container::new("agent", "fluent-bit:4")).rolling(0, "10%");
+/// let by_hand = DaemonSet::new("agent", Container::new("agent", "fluent-bit:4")).on_delete();
+/// ```
 impl DaemonSet {
     /// One pod of that kind on every node; [`super::Placed::node_selector`] chooses nodes.
     #[must_use]

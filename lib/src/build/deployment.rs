@@ -39,7 +39,6 @@ impl Deployment {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).rolling(1, "25%");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -56,7 +55,6 @@ impl Deployment {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).recreate();
-    /// # let _ = web;
     /// ```
     #[must_use]
     pub fn recreate(mut self) -> Self {
@@ -71,7 +69,6 @@ impl Deployment {
     /// # use kprov::build::*;
     /// use std::time::Duration;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).progress_deadline(Duration::from_secs(120));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -81,6 +78,12 @@ impl Deployment {
     }
 
     /// Holds changes back until it is taken away.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).paused();
+    /// assert_eq!(web.build().spec.paused, Some(true));
+    /// ```
     #[must_use]
     pub fn paused(mut self) -> Self {
         self.0.spec.paused = Some(true);

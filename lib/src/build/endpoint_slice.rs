@@ -17,7 +17,6 @@ object! {
     /// use kprov::build::*;
     /// let db = Service::without_selector("db").port(5432, 5432);
     /// let addresses = EndpointSlice::new("db-1", &db, [[10, 0, 0, 7]]).port(5432);
-    /// # let _ = addresses;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>
     namespaced EndpointSlice(discovery::EndpointSlice)
@@ -62,6 +61,12 @@ impl EndpointSlice {
     }
 
     /// The port of the service port of that name.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let db = Service::without_selector("db").named_port("sql", 5432, 5432);
+    /// let addresses = EndpointSlice::new("db-1", &db, [[10, 0, 0, 7], [10, 0, 0, 8]]).named_port("sql", 5432);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn named_port(self, name: impl Of<DnsLabel>, port: impl Of<Port>) -> Self {

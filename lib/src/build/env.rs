@@ -23,7 +23,6 @@ use super::wraps::part;
 ///     .env("POD_IP", Field::PodIp)
 ///     .env("MEMORY_MIB", ResourceField::memory_limit().in_units(Bytes::mib(1)))
 ///     .env("PASSWORD", secret.key("password"));
-/// # let _ = container;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "an environment variable can't be set to `{Self}`",
@@ -31,6 +30,12 @@ use super::wraps::part;
 )]
 pub trait EnvValue {
     /// The variable of that name.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let variable = "info".variable("LEVEL".to_owned());
+    /// assert_eq!((variable.name.as_str(), variable.value.as_deref()), ("LEVEL", Some("info")));
+    /// ```
     fn variable(self, name: String) -> core::EnvVar;
 }
 
@@ -55,7 +60,6 @@ fn from_source(name: String, source: core::EnvVarSource) -> core::EnvVar {
 /// ```
 /// # use kprov::build::*;
 /// let web = Container::new("web", "nginx:1.27").env("POD_IP", Field::PodIp).env("TIER", Field::Label("tier".parse()?));
-/// # let _ = web;
 /// # Ok::<(), Invalid>(())
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#available-fields>
@@ -87,6 +91,11 @@ pub enum Field {
 
 impl Field {
     /// The path that the API knows it by.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert_eq!(Field::PodIp.path(), "status.podIP");
+    /// ```
     #[must_use]
     pub fn path(&self) -> String {
         match self {
@@ -120,12 +129,23 @@ part! {
     /// # use kprov::build::*;
     /// // The limit in whole cores, rounded up.
     /// let web = Container::new("web", "shop:1").env("GOMAXPROCS", ResourceField::cpu_limit());
-    /// # let _ = web;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#downwardapi-resourceFieldRef>
     ResourceField(core::ResourceFieldSelector)
 }
 
+/// Which amount, and how it is counted.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "shop:1")
+///     .env("CPU_MILLIS", ResourceField::cpu_request().in_units(Cpu::millis(1)))
+///     .env("MEMORY_BYTES", ResourceField::memory_request())
+///     .env("MEMORY_LIMIT", ResourceField::memory_limit())
+///     .env("DISK_BYTES", ResourceField::storage_request())
+///     .env("DISK_LIMIT", ResourceField::storage_limit())
+///     .env("CACHE_CORES", ResourceField::cpu_limit().of_container("cache"));
+/// ```
 impl ResourceField {
     fn new(resource: &str) -> Self {
         Self(core::ResourceFieldSelector { resource: resource.to_owned(), ..core::ResourceFieldSelector::default() })
@@ -214,7 +234,6 @@ pub struct KeyOf<K> {
 /// ```
 /// # use kprov::build::*;
 /// let web = Container::new("web", "shop:1").env("PASSWORD", SecretKey::new("mysql-pass", "password"));
-/// # let _ = web;
 /// ```
 pub type SecretKey = KeyOf<Secret>;
 
@@ -223,7 +242,6 @@ pub type SecretKey = KeyOf<Secret>;
 /// ```
 /// # use kprov::build::*;
 /// let web = Container::new("web", "shop:1").env("LEVEL", ConfigMapKey::new("settings", "level"));
-/// # let _ = web;
 /// ```
 pub type ConfigMapKey = KeyOf<ConfigMap>;
 
@@ -236,6 +254,11 @@ impl<K> KeyOf<K> {
     }
 
     /// Starts the container without it when it is not there.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Container::new("web", "shop:1").env("LEVEL", ConfigMapKey::new("settings", "level").optional());
+    /// ```
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.optional = Some(true);
@@ -287,11 +310,18 @@ part! {
     /// let container = Container::new("web", "nginx:1.27")
     ///     .env_from(&settings)
     ///     .env_from(EnvFrom::secret("db").prefix("DB_"));
-    /// # let _ = container;
     /// ```
     EnvFrom(core::EnvFromSource)
 }
 
+/// Of which object, and under which names.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "shop:1")
+///     .env_from(EnvFrom::config_map("settings").optional())
+///     .env_from(EnvFrom::secret("db").prefix("DB_"));
+/// ```
 impl EnvFrom {
     /// Everything in a config map.
     #[must_use]

@@ -15,7 +15,6 @@ text! {
     /// ```
     /// use kprov::build::*;
     /// let host: HostName = "*.example.com".parse().expect("all below example.com");
-    /// # let _ = host;
     /// ```
     HostName, "host", |host| kprov_schema::names::dns1123_subdomain(host.strip_prefix("*.").unwrap_or(host))
 }
@@ -31,7 +30,6 @@ object! {
     /// let shop = Ingress::new("shop", Host::named("shop.example.com").path("/", &web).path("/cart", &cart))
     ///     .tls(&certificate, ["shop.example.com"])
     ///     .class("nginx");
-    /// # let _ = shop;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/services-networking/ingress/>
     namespaced Ingress(networking::Ingress)
@@ -43,7 +41,6 @@ part! {
     /// ```
     /// use kprov::build::*;
     /// let host = Host::named("shop.example.com").path("/cart", ("cart", 8080)).exact("/", ("web", 80));
-    /// # let _ = host;
     /// ```
     Host(networking::IngressRule)
 }
@@ -56,7 +53,6 @@ part! {
     /// ```
     /// use kprov::build::*;
     /// let backend = ("web", 80).backend();
-    /// # let _ = backend;
     /// ```
     Backend(networking::IngressServiceBackend)
 }
@@ -79,7 +75,6 @@ impl Backend {
 /// use kprov::build::*;
 /// let web = Service::new("web", [("app", "web")]).port(80, "http");
 /// let host = Host::any().path("/", &web).path("/by-name", (&web, "http")).path("/elsewhere", ("other", 8080));
-/// # let _ = (web, host);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "no requests can be sent to `{Self}`",
@@ -87,6 +82,11 @@ impl Backend {
 )]
 pub trait Backs {
     /// Service and port.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert_eq!(("web", 80).backend().build().name, "web");
+    /// ```
     #[track_caller]
     fn backend(self) -> Backend;
 }
@@ -133,6 +133,13 @@ impl<P: Of<Target>> Backs for (Name, P) {
     }
 }
 
+/// Paths begin with `/`; another one panics.
+///
+/// ```
+/// # use kprov::build::*;
+/// let any = Host::any().path("/", ("web", 80));
+/// let shop = Host::named("*.example.com").path("/cart", ("cart", "http")).exact("/healthz", ("web", 80));
+/// ```
 impl Host {
     /// Whatever host is asked for.
     #[must_use]
@@ -177,6 +184,20 @@ fn service_backend(backend: Backend) -> networking::IngressBackend {
     networking::IngressBackend { service: Some(backend.into()), resource: None }
 }
 
+/// Hosts, certificates, and who serves them.
+///
+/// ```
+/// # use kprov::build::*;
+/// let shop = Ingress::new("shop", Host::named("shop.example.com").path("/", ("web", 80)))
+///     .path("/cart", ("cart", 80))
+///     .host(Host::named("api.example.com").path("/v1", ("api", 80)))
+///     .default_backend(("sorry", 80))
+///     .tls("shop-tls", ["shop.example.com", "api.example.com"])
+///     .class("nginx")
+///     .rewrite("/");
+/// let all = Ingress::everything("all", ("web", 80));
+/// assert!(all.build().spec.unwrap().rules.is_none());
+/// ```
 impl Ingress {
     /// An ingress with the paths of one host.
     #[must_use]
@@ -257,7 +278,6 @@ object! {
     /// ```
     /// use kprov::build::*;
     /// let class = IngressClass::new("nginx", "k8s.io/ingress-nginx").by_default();
-    /// # let _ = class;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/services-networking/ingress/#ingress-class>
     cluster IngressClass(networking::IngressClass)

@@ -48,6 +48,11 @@ impl Job {
     }
 
     /// Waits to start until somebody takes the mark away.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let later = Job::new("later", Container::new("report", "shop:1")).suspended();
+    /// ```
     #[must_use]
     pub fn suspended(mut self) -> Self {
         self.job_mut().suspend = Some(true);
@@ -70,13 +75,23 @@ fn spec(mut template: core::PodTemplateSpec) -> batch::JobSpec {
 /// use kprov::build::*;
 /// let shards = Job::new("shards", Container::new("shard", "shop:1")).indexed(8).parallelism(4).retries_per_index(1);
 /// let nightly = CronJob::new("nightly", "0 3 * * *", Container::new("report", "shop:1")).retries(1);
-/// # let _ = (shards, nightly);
 /// ```
 pub trait Jobs: Pods + Ends {
     /// What the job is to do, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut report = Job::new("report", Container::new("report", "shop:1"));
+    /// report.job_mut().manual_selector = Some(false);
+    /// ```
     fn job_mut(&mut self) -> &mut batch::JobSpec;
 
     /// How many pods must succeed; 1 without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let load = Job::new("load", Container::new("load", "shop:1")).completions(10).parallelism(2);
+    /// ```
     #[must_use]
     fn completions(mut self, pods: u16) -> Self {
         self.job_mut().completions = Some(i32::from(pods));
@@ -95,7 +110,6 @@ pub trait Jobs: Pods + Ends {
     /// ```
     /// # use kprov::build::*;
     /// let shards = Job::new("shards", Container::new("shard", "shop:1")).indexed(8).parallelism(4);
-    /// # let _ = shards;
     /// ```
     #[must_use]
     fn indexed(mut self, pods: u16) -> Self {
@@ -124,6 +138,12 @@ pub trait Jobs: Pods + Ends {
     }
 
     /// How long the job may take altogether; then its pods are ended and it has failed.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let report = Job::new("report", Container::new("report", "shop:1")).deadline(Duration::from_secs(600));
+    /// ```
     #[must_use]
     #[track_caller]
     fn deadline(mut self, time: impl Time) -> Self {
@@ -137,7 +157,6 @@ pub trait Jobs: Pods + Ends {
     /// # use kprov::build::*;
     /// use std::time::Duration;
     /// let once = Job::new("once", Container::new("once", "shop:1")).keep_for(Duration::from_secs(3600));
-    /// # let _ = once;
     /// ```
     #[must_use]
     #[track_caller]
@@ -154,7 +173,6 @@ pub trait Jobs: Pods + Ends {
     /// # use kprov::build::*;
     /// let train = Job::new("train", Container::new("train", "shop:1"))
     ///     .on_failure(FailureRule::disruption(Then::Ignore));
-    /// # let _ = train;
     /// ```
     #[must_use]
     #[track_caller]

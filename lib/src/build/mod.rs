@@ -2,6 +2,16 @@
 //! and come back: `into()`, `from`, `build()`, `edit(|raw| ..)`.
 //!
 //! `use kprov::build::*` brings the types and the traits with what they share.
+//!
+//! ```
+//! use kprov::build::*;
+//! use kprov::k8s_openapi::api::apps::v1 as apps;
+//!
+//! let web = Deployment::new("web", Container::new("nginx", "nginx:1.27").port("http", 80)).replicas(2);
+//! let mut raw: apps::Deployment = web.into();
+//! raw.spec.paused = Some(true);
+//! let web = Deployment::from(raw).label("tier", "front");
+//! ```
 
 mod account;
 mod amount;

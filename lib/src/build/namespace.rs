@@ -13,7 +13,6 @@ object! {
     /// use kprov::build::*;
     /// let shop = Namespace::new("shop").enforce(PodSecurity::Baseline).warn(PodSecurity::Restricted);
     /// let settings = ConfigMap::new("settings").namespace("shop");
-    /// # let _ = (shop, settings);
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/>
     cluster Namespace(core::Namespace)
@@ -24,7 +23,6 @@ object! {
 /// ```
 /// use kprov::build::*;
 /// let shop = Namespace::new("shop").enforce(PodSecurity::Restricted);
-/// # let _ = shop;
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/security/pod-security-standards/>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +45,12 @@ impl PodSecurity {
     }
 }
 
+/// How strictly pods in it are judged; each of the three may have a level of its own.
+///
+/// ```
+/// # use kprov::build::*;
+/// let shop = Namespace::new("shop").enforce(PodSecurity::Baseline).audit(PodSecurity::Restricted);
+/// ```
 impl Namespace {
     /// An empty namespace.
     #[must_use]

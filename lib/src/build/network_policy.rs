@@ -15,7 +15,6 @@ text! {
     /// ```
     /// use kprov::build::*;
     /// let network: Network = "10.0.0.0/8".parse().expect("an address and a prefix");
-    /// # let _ = network;
     /// ```
     Network, "network", |network| match network.split_once('/') {
         Some((address, length)) => match (address.parse::<std::net::IpAddr>(), length.parse::<u8>()) {
@@ -37,7 +36,6 @@ object! {
     /// let nothing_out = NetworkPolicy::new("db-out", &db).no_egress();
     /// let by_hand = NetworkPolicy::new("web-in", &web)
     ///     .ingress(Traffic::with(Peer::network("10.0.0.0/8").except("10.9.0.0/16")).port("http"));
-    /// # let _ = (only_web, nothing_out, by_hand);
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/services-networking/network-policies/>
     namespaced NetworkPolicy(networking::NetworkPolicy)
@@ -52,7 +50,6 @@ part! {
     /// use kprov::build::*;
     /// let office = Peer::network("10.0.0.0/8").except("10.9.0.0/16");
     /// let monitoring = Peer::namespace("monitoring");
-    /// # let _ = (office, monitoring);
     /// ```
     Peer(networking::NetworkPolicyPeer)
 }
@@ -65,7 +62,6 @@ part! {
 /// use kprov::build::*;
 /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80));
 /// let traffic = Traffic::with(&web).and(Peer::namespace("monitoring")).port("http");
-/// # let _ = (web, traffic);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traffic {
@@ -73,6 +69,22 @@ pub struct Traffic {
     ports: Vec<networking::NetworkPolicyPort>,
 }
 
+/// Who it is.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Deployment::new("web", Container::new("web", "shop:1"));
+/// let peers = [
+///     Peer::pods(&web),
+///     Peer::neighbours(),
+///     Peer::namespace("monitoring"),
+///     Peer::namespaces("team", "shop"),
+///     // The pods of `web` in every namespace of the team, not only in the policy's own.
+///     Peer::pods(&web).namespace_label("team", "shop"),
+///     Peer::network("10.0.0.0/8").except("10.9.0.0/16"),
+/// ];
+/// assert!(peers[4].build().pod_selector.is_some() && peers[4].build().namespace_selector.is_some());
+/// ```
 impl Peer {
     /// The pods of a workload, in the policy's own namespace.
     #[must_use]
@@ -138,6 +150,13 @@ fn label(name: super::DnsLabel) -> LabelValue {
     name.as_str().parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// With whom, and on which ports.
+///
+/// ```
+/// # use kprov::build::*;
+/// let public = Traffic::with_all().port(443).udp_port(443);
+/// let inside = Traffic::with(Peer::neighbours()).and(Peer::namespace("monitoring")).port("metrics");
+/// ```
 impl Traffic {
     /// With that peer.
     #[must_use]
@@ -201,6 +220,18 @@ impl<T: Selects> From<&T> for Traffic {
     }
 }
 
+/// What it lets through.
+///
+/// ```
+/// # use kprov::build::*;
+/// let nothing = NetworkPolicy::for_all("nothing").no_egress();
+/// let web = Deployment::new("web", Container::new("web", "shop:1"));
+/// let few = NetworkPolicy::new("web", &web)
+///     .ingress(Traffic::with_all().port(8080))
+///     .egress(Traffic::with(Peer::network("10.0.0.0/8")).port(5432))
+///     .dns();
+/// assert_eq!(few.build().spec.unwrap().egress.unwrap().len(), 2);
+/// ```
 impl NetworkPolicy {
     /// A policy about a workload's pods, which so far lets nothing in and everything out.
     #[must_use]
@@ -274,7 +305,6 @@ impl NetworkPolicy {
 /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80));
 /// let db = Deployment::new("db", Container::new("db", "mysql:8"));
 /// let policy = db.allow_from(&web);
-/// # let _ = (web, db, policy);
 /// ```
 pub trait Guarded: Selects + Object {
     /// A policy that lets only the other's pods call this workload's; it is named after both.

@@ -14,7 +14,6 @@ use super::text::{DnsLabel, Name, Of};
 /// let web = Deployment::new("web", Container::new("web", "nginx:1.27"))
 ///     .host_network()
 ///     .dns(DnsPolicy::ClusterFirstWithHostNet);
-/// # let _ = web;
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +31,19 @@ pub enum DnsPolicy {
 /// How pods are named, and how they find others by name.
 ///
 /// ```
-/// use kprov::build::*;
+/// # use kprov::build::*;
 /// let pod = Pod::new("busybox", Container::new("busybox", "busybox"))
 ///     .hostname("busybox-1")
 ///     .subdomain("busybox-subdomain")
 ///     .host_alias([10, 0, 0, 7], ["db.example.com"]);
 /// assert_eq!(pod.build().spec.unwrap().hostname.as_deref(), Some("busybox-1"));
+///
+/// let agent = DaemonSet::new("agent", Container::new("agent", "fluent-bit:4"))
+///     .host_network()
+///     .dns(DnsPolicy::None)
+///     .nameserver([10, 0, 0, 2])
+///     .search_domain("example.com")
+///     .dns_option("ndots", "2");
 /// ```
 pub trait Networked: Pods {
     /// Uses the node's own network: its addresses, its ports, and its name servers unless

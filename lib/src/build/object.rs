@@ -17,12 +17,29 @@ use super::text::{DnsLabel, Key, LabelValue, Name, Of};
 /// ```
 pub trait Object: Resource + Sized {
     /// Its metadata.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Namespace::new("shop").label("team", "shop");
+    /// assert_eq!(web.meta().labels.as_ref().unwrap()["team"], "shop");
+    /// ```
     fn meta(&self) -> &ObjectMeta;
 
     /// Its metadata, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut report = Job::new("report", Container::new("report", "shop:1"));
+    /// report.meta_mut().generate_name = Some("report-".to_owned());
+    /// ```
     fn meta_mut(&mut self) -> &mut ObjectMeta;
 
     /// Its name; empty when it has none yet.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert_eq!(Namespace::new("shop").name(), "shop");
+    /// ```
     fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
     }
@@ -32,7 +49,6 @@ pub trait Object: Resource + Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).namespace("shop");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -49,7 +65,6 @@ pub trait Object: Resource + Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).label("tier", "front");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -63,7 +78,6 @@ pub trait Object: Resource + Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).annotation("example.com/contact", "Ada Lovelace");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -73,6 +87,11 @@ pub trait Object: Resource + Sized {
     }
 
     /// Names who must agree before it is gone.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let shop = ConfigMap::new("shop").finalizer("example.com/backup");
+    /// ```
     #[must_use]
     #[track_caller]
     fn finalizer(mut self, finalizer: impl Of<Key>) -> Self {
@@ -81,6 +100,13 @@ pub trait Object: Resource + Sized {
     }
 
     /// Makes it go when its owner goes; see [`Object::as_owner`].
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// // As the server returned it, with its UID.
+    /// let parent = ConfigMap::new("parent").edit(|raw| raw.metadata.uid = Some("6a0c2b1e".to_owned()));
+    /// let child = Secret::new("child").owner(parent.as_owner().unwrap());
+    /// ```
     #[must_use]
     fn owner(mut self, owner: OwnerReference) -> Self {
         self.meta_mut().owner_references.get_or_insert_default().push(owner);
@@ -110,7 +136,6 @@ pub trait Object: Resource + Sized {
 /// ```
 /// # use kprov::build::*;
 /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).namespace("shop");
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` is in no namespace",
@@ -133,6 +158,12 @@ pub trait Namespaced {}
 )]
 pub trait Named<K> {
     /// The object's name.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Service::new("web", [("app", "web")]);
+    /// assert_eq!(web.object_name().as_str(), "web");
+    /// ```
     #[track_caller]
     fn object_name(self) -> Name;
 }

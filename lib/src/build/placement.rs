@@ -23,11 +23,16 @@ use super::workload::Selects;
 ///     .on_nodes(NodeRule::label("example.com/disk").is_in(["ssd", "nvme"]))
 ///     .spread_over(Topology::Zone)
 ///     .rather_near(&db, Topology::Host);
-/// # let _ = web;
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/>
 pub trait Placed: Pods {
     /// What finds the pods themselves; a template takes the selector of the workload that it gets into.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).labelled("app", "web");
+    /// assert_eq!(web.own_kind(), Some(web.label_selector()));
+    /// ```
     fn own_kind(&self) -> Option<LabelSelector> {
         let labels = || self.pod().0?.labels.clone().filter(|labels| !labels.is_empty());
         self.pod_selector()
@@ -40,7 +45,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).node_selector("kubernetes.io/arch", "amd64");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -51,6 +55,11 @@ pub trait Placed: Pods {
     }
 
     /// On that node, without asking the scheduler.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let debug = Pod::new("debug", Container::new("shell", "busybox")).node_name("node-1");
+    /// ```
     #[must_use]
     #[track_caller]
     fn node_name(mut self, node: impl Of<Name>) -> Self {
@@ -63,7 +72,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).on_nodes(NodeRule::label("disk").is_in(["ssd", "nvme"]));
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn on_nodes(mut self, rule: NodeRule) -> Self {
@@ -87,7 +95,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).rather_on_nodes(10, NodeRule::label("old").is_absent());
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -105,7 +112,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).toleration(Toleration::of("dedicated").value("web").no_schedule());
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn toleration(mut self, toleration: Toleration) -> Self {
@@ -118,7 +124,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).spread_over(Topology::Zone);
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn spread_over(mut self, spread: impl Into<Spread>) -> Self {
@@ -132,7 +137,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).apart(Topology::Host);
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn apart(mut self, place: Topology) -> Self {
@@ -143,6 +147,11 @@ pub trait Placed: Pods {
     }
 
     /// Rather not two of its own kind in one place.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).rather_apart(Topology::Host);
+    /// ```
     #[must_use]
     fn rather_apart(mut self, place: Topology) -> Self {
         let term = weighted(self.own_kind(), &place);
@@ -156,7 +165,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).away_from(&LabelRule::label("noisy").exists(), Topology::Host);
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn away_from(mut self, other: &impl Selects, place: Topology) -> Self {
@@ -172,7 +180,6 @@ pub trait Placed: Pods {
     /// # use kprov::build::*;
     /// let db = StatefulSet::new("db", Container::new("db", "mysql:8"));
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).near(&db, Topology::Zone);
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn near(mut self, other: &impl Selects, place: Topology) -> Self {
@@ -196,7 +203,6 @@ pub trait Placed: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).priority_class("important");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -206,6 +212,11 @@ pub trait Placed: Pods {
     }
 
     /// Another scheduler than the cluster's own.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let train = Job::new("train", Container::new("train", "shop:1")).scheduler("volcano");
+    /// ```
     #[must_use]
     #[track_caller]
     fn scheduler(mut self, scheduler: impl Of<Name>) -> Self {

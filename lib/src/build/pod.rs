@@ -18,7 +18,6 @@ part! {
     /// use kprov::build::*;
     /// let template = Template::new(Container::new("web", "nginx:1.27")).pod_label("tier", "front");
     /// let web = Deployment::new("web", template);
-    /// # let _ = web;
     /// ```
     Template(core::PodTemplateSpec)
 }
@@ -79,6 +78,12 @@ impl Pod {
     }
 
     /// How long the pod may run; then it is ended and has failed.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// use std::time::Duration;
+    /// let once = Pod::new("once", Container::new("report", "shop:1")).never_restart().deadline(Duration::from_secs(600));
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn deadline(mut self, time: impl Time) -> Self {

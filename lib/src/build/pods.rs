@@ -24,12 +24,30 @@ use super::volume::{Mountable, Volume};
 /// ```
 pub trait Pods: Sized {
     /// The pods' metadata and description; `None` is what nothing has been said about yet.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Pod::new("web", Container::new("web", "nginx:1.27"));
+    /// assert_eq!(web.pod().1.unwrap().containers[0].name, "web");
+    /// ```
     fn pod(&self) -> (Option<&ObjectMeta>, Option<&core::PodSpec>);
 
     /// The pods' metadata and description, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut web = Pod::new("web", Container::new("web", "nginx:1.27"));
+    /// web.pod_mut().1.set_hostname_as_fqdn = Some(true);
+    /// ```
     fn pod_mut(&mut self) -> (&mut ObjectMeta, &mut core::PodSpec);
 
     /// What the workload selects its pods by; the labels in it can't be changed on the pods alone.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).labelled("app", "web");
+    /// assert_eq!(web.pod_selector(), Some(&web.label_selector()));
+    /// ```
     fn pod_selector(&self) -> Option<&LabelSelector> {
         None
     }
@@ -39,7 +57,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).edit_pod(|pod| pod.host_users = Some(false));
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn edit_pod(mut self, change: impl FnOnce(&mut core::PodSpec)) -> Self {
@@ -54,7 +71,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).container(Container::new("log", "fluent-bit:4"));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -72,7 +88,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).init(Container::new("migrate", "shop:1").args(["migrate"]));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -97,7 +112,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).sidecar(Container::new("log", "fluent-bit:4").readiness(Probe::tcp(2020)));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -116,7 +130,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).volume(Volume::empty_dir("cache"));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -133,7 +146,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).pod_label("version", "v1");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -148,6 +160,11 @@ pub trait Pods: Sized {
     }
 
     /// Adds an annotation to the pods.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).pod_annotation("example.com/scrape", "true");
+    /// ```
     #[must_use]
     #[track_caller]
     fn pod_annotation(mut self, key: impl Of<Key>, value: impl Into<String>) -> Self {
@@ -160,7 +177,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).service_account(&ServiceAccount::new("web"));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -170,6 +186,11 @@ pub trait Pods: Sized {
     }
 
     /// Gives the containers no token of the service account.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).no_account_token();
+    /// ```
     #[must_use]
     fn no_account_token(mut self) -> Self {
         self.pod_mut().1.automount_service_account_token = Some(false);
@@ -181,7 +202,6 @@ pub trait Pods: Sized {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).pull_secret("registry");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -197,7 +217,6 @@ pub trait Pods: Sized {
     /// # use kprov::build::*;
     /// use std::time::Duration;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).grace(Duration::from_secs(60));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -207,6 +226,11 @@ pub trait Pods: Sized {
     }
 
     /// Lets the containers see each other's processes.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Pod::new("web", Container::new("web", "nginx:1.27")).container(Container::new("debug", "busybox")).share_processes();
+    /// ```
     #[must_use]
     fn share_processes(mut self) -> Self {
         self.pod_mut().1.share_process_namespace = Some(true);
@@ -214,6 +238,11 @@ pub trait Pods: Sized {
     }
 
     /// Tells the containers nothing of services in their environment; DNS knows them anyway.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).no_service_links();
+    /// ```
     #[must_use]
     fn no_service_links(mut self) -> Self {
         self.pod_mut().1.enable_service_links = Some(false);
@@ -221,6 +250,11 @@ pub trait Pods: Sized {
     }
 
     /// The class of container runtime, where nodes have several.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let foreign = Deployment::new("foreign", Container::new("run", "shop:1")).runtime_class("gvisor");
+    /// ```
     #[must_use]
     #[track_caller]
     fn runtime_class(mut self, class: impl Of<Name>) -> Self {
@@ -229,6 +263,11 @@ pub trait Pods: Sized {
     }
 
     /// Leaves containers that have ended as they are.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let once = Pod::new("once", Container::new("report", "shop:1")).never_restart();
+    /// ```
     #[must_use]
     fn never_restart(mut self) -> Self
     where
@@ -239,6 +278,11 @@ pub trait Pods: Sized {
     }
 
     /// Starts containers again, in the same pod, that have ended with another code than 0.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let load = Job::new("load", Container::new("load", "shop:1")).restart_on_failure();
+    /// ```
     #[must_use]
     fn restart_on_failure(mut self) -> Self
     where
@@ -254,7 +298,6 @@ pub trait Pods: Sized {
 /// ```
 /// # use kprov::build::*;
 /// let once = Pod::new("once", Container::new("hello", "busybox")).never_restart();
-/// # let _ = once;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the pods of a `{Self}` never end by themselves: their containers always start again",

@@ -19,7 +19,6 @@ object! {
     /// let zk = StatefulSet::new("zk", Container::new("zk", "zookeeper:3")).replicas(3);
     /// let budget = PodDisruptionBudget::max_unavailable("zk", &zk, 1);
     /// let other = PodDisruptionBudget::min_available("zk", &zk, "50%");
-    /// # let _ = (budget, other);
     /// ```
     /// Source: <https://kubernetes.io/docs/tasks/run-application/configure-pdb/>
     namespaced PodDisruptionBudget(policy::PodDisruptionBudget)
@@ -52,6 +51,12 @@ impl PodDisruptionBudget {
     }
 
     /// Lets pods that are not ready be evicted whatever the budget says.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let zk = StatefulSet::new("zk", Container::new("zk", "zookeeper:3"));
+    /// let budget = PodDisruptionBudget::max_unavailable("zk", &zk, 1).unready_may_go();
+    /// ```
     #[must_use]
     pub fn unready_may_go(mut self) -> Self {
         let spec = self.0.spec.get_or_insert_default();
@@ -67,7 +72,6 @@ object! {
     /// use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "shop:1").requests("100m", "64Mi"));
     /// let scaler = HorizontalPodAutoscaler::new("web", &web, 2..=10).cpu(Percent::new(60));
-    /// # let _ = scaler;
     /// ```
     /// Source: <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>
     namespaced HorizontalPodAutoscaler(autoscaling::HorizontalPodAutoscaler)
@@ -105,6 +109,12 @@ impl HorizontalPodAutoscaler {
     }
 
     /// Aims at this share of what the containers ask for in memory.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "shop:1").requests("100m", "64Mi"));
+    /// let scaler = HorizontalPodAutoscaler::new("web", &web, 2..=10).cpu(Percent::new(60)).memory(Percent::new(70));
+    /// ```
     #[must_use]
     pub fn memory(self, share: Percent) -> Self {
         self.resource("memory", share)

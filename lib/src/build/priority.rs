@@ -13,7 +13,6 @@ object! {
     /// use kprov::build::*;
     /// let shop = PriorityClass::new("shop", 1000);
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).priority_class(&shop);
-    /// # let _ = web;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/>
     cluster PriorityClass(scheduling::PriorityClass)

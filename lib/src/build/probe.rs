@@ -16,12 +16,21 @@ part! {
     ///     .port("http", 80)
     ///     .readiness(Probe::http("/ready", "http").period(Duration::from_secs(5)).successes(2))
     ///     .liveness(Probe::tcp("http").failures(5));
-    /// # let _ = container;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/>
     Probe(core::Probe)
 }
 
+/// What is asked, and how often.
+///
+/// ```
+/// # use kprov::build::*;
+/// use std::time::Duration;
+/// let secure = Probe::https("/healthz", 8443).header("Accept", "application/json").timeout(Duration::from_secs(2));
+/// let script = Probe::exec(["pg_isready", "-U", "postgres"]).delay(Duration::from_secs(10));
+/// let rpc = Probe::grpc(9090).period(Duration::from_secs(5)).failures(6);
+/// let gentle = Probe::tcp(5432).grace(Duration::from_secs(120));
+/// ```
 impl Probe {
     /// A GET that must be answered with a status from 200 to 399.
     #[must_use]
@@ -124,7 +133,6 @@ part! {
     /// ```
     /// # use kprov::build::*;
     /// let web = Container::new("web", "nginx:1.27").readiness(Probe::tcp(80).successes(2));
-    /// # let _ = web;
     /// ```
     ReadinessProbe(core::Probe)
 }
@@ -136,7 +144,6 @@ part! {
     /// # use kprov::build::*;
     /// use std::time::Duration;
     /// let web = Container::new("web", "nginx:1.27").liveness(Probe::tcp(80).grace(Duration::from_secs(5)));
-    /// # let _ = web;
     /// ```
     LivenessProbe(core::Probe)
 }
@@ -146,7 +153,6 @@ part! {
 /// ```
 /// # use kprov::build::*;
 /// let web = Container::new("web", "nginx:1.27").readiness(Probe::http("/ready", 80).successes(2));
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a readiness probe",
@@ -164,7 +170,6 @@ impl Readiness for ReadinessProbe {}
 /// # use kprov::build::*;
 /// use std::time::Duration;
 /// let web = Container::new("web", "nginx:1.27").liveness(Probe::tcp(80).grace(Duration::from_secs(5)));
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a liveness or startup probe",
@@ -183,12 +188,21 @@ part! {
     /// use kprov::build::*;
     /// use std::time::Duration;
     /// let container = Container::new("web", "nginx:1.27").pre_stop(Hook::sleep(Duration::from_secs(5)));
-    /// # let _ = container;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/>
     Hook(core::LifecycleHandler)
 }
 
+/// What is done.
+///
+/// ```
+/// # use kprov::build::*;
+/// use std::time::Duration;
+/// let queue = Container::new("queue", "shop:1")
+///     .post_start(Hook::http("/warm-up", 8080))
+///     .pre_stop(Hook::exec(["/bin/drain"]));
+/// let proxy = Container::new("proxy", "envoy:1").pre_stop(Hook::sleep(Duration::from_secs(5)));
+/// ```
 impl Hook {
     /// Runs a program in the container. No shell is put around it.
     #[must_use]

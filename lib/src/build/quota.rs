@@ -17,12 +17,22 @@ object! {
     /// ```
     /// use kprov::build::*;
     /// let quota = ResourceQuota::new("shop").pods(20).requests("4", "8Gi").count::<ConfigMap>(50);
-    /// # let _ = quota;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/policy/resource-quotas/>
     namespaced ResourceQuota(core::ResourceQuota)
 }
 
+/// What is limited.
+///
+/// ```
+/// # use kprov::build::*;
+/// let quota = ResourceQuota::new("shop")
+///     .requests("4", "8Gi")
+///     .limits("8", "16Gi")
+///     .storage("100Gi")
+///     .hard("requests.nvidia.com/gpu", Cpu::cores(2));
+/// assert_eq!(quota.build().spec.unwrap().hard.unwrap()["requests.nvidia.com/gpu"].0, "2");
+/// ```
 impl ResourceQuota {
     /// A quota that so far limits nothing.
     #[must_use]
@@ -34,9 +44,9 @@ impl ResourceQuota {
 
     /// How much of a resource by its name, such as `requests.nvidia.com/gpu`.
     #[must_use]
-    pub fn hard(mut self, resource: impl Into<String>, most: Quantity) -> Self {
+    pub fn hard(mut self, resource: impl Into<String>, most: impl Into<Quantity>) -> Self {
         let spec = self.0.spec.get_or_insert_default();
-        spec.hard.get_or_insert_default().insert(resource.into(), most);
+        spec.hard.get_or_insert_default().insert(resource.into(), most.into());
         self
     }
 
@@ -57,21 +67,21 @@ impl ResourceQuota {
     #[must_use]
     #[track_caller]
     pub fn requests(self, cpu: impl Of<Cpu>, memory: impl Of<Bytes>) -> Self {
-        self.hard("requests.cpu", cpu.checked().into()).hard("requests.memory", memory.checked().into())
+        self.hard("requests.cpu", cpu.checked()).hard("requests.memory", memory.checked())
     }
 
     /// How far the limits of the pods may go together.
     #[must_use]
     #[track_caller]
     pub fn limits(self, cpu: impl Of<Cpu>, memory: impl Of<Bytes>) -> Self {
-        self.hard("limits.cpu", cpu.checked().into()).hard("limits.memory", memory.checked().into())
+        self.hard("limits.cpu", cpu.checked()).hard("limits.memory", memory.checked())
     }
 
     /// How much storage the claims may ask for together.
     #[must_use]
     #[track_caller]
     pub fn storage(self, most: impl Of<Bytes>) -> Self {
-        self.hard("requests.storage", most.checked().into())
+        self.hard("requests.storage", most.checked())
     }
 }
 
@@ -82,7 +92,6 @@ object! {
     /// use kprov::build::*;
     /// let limits = LimitRange::new("shop", Limit::container().default("500m", "128Mi").max("2", "1Gi"))
     ///     .limit(Limit::claim("1Gi", "100Gi"));
-    /// # let _ = limits;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/policy/limit-range/>
     namespaced LimitRange(core::LimitRange)
@@ -94,7 +103,6 @@ part! {
     /// ```
     /// use kprov::build::*;
     /// let limits = LimitRange::new("shop", Limit::container().default("500m", "128Mi"));
-    /// # let _ = limits;
     /// ```
     Limit(core::LimitRangeItem)
 }
@@ -105,6 +113,14 @@ fn both(cpu: impl Of<Cpu>, memory: impl Of<Bytes>) -> Option<BTreeMap<String, Qu
     Some(BTreeMap::from([("cpu".to_owned(), cpu), ("memory".to_owned(), memory)]))
 }
 
+/// Of what, and how much.
+///
+/// ```
+/// # use kprov::build::*;
+/// let container = Limit::container().default("500m", "128Mi").default_request("100m", "64Mi").min("10m", "16Mi");
+/// let pod = Limit::pod().max("4", "8Gi");
+/// let claim = Limit::claim("1Gi", "100Gi");
+/// ```
 impl Limit {
     fn of(kind: &str) -> Self {
         Self(core::LimitRangeItem { type_: kind.to_owned(), ..core::LimitRangeItem::default() })

@@ -13,7 +13,6 @@ use super::wraps::{object, part};
 /// ```
 /// use kprov::build::*;
 /// let watch = Rule::on::<Pod>(Verb::READ);
-/// # let _ = watch;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -41,6 +40,11 @@ impl Verb {
     /// Reading, in every way.
     pub const READ: [Self; 3] = [Self::Get, Self::List, Self::Watch];
     /// Reading and writing, in every way.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let edit = Role::new("edit", Rule::on::<ConfigMap>(Verb::WRITE));
+    /// ```
     pub const WRITE: [Self; 8] = [
         Self::Get,
         Self::List,
@@ -70,7 +74,6 @@ part! {
     /// let logs = Rule::on::<Pod>([Verb::Get]).subresource("log");
     /// let one = Rule::on::<ConfigMap>([Verb::Update]).only(["leader"]);
     /// let foreign = Rule::on_resources("example.com", ["widgets"], [Verb::All]);
-    /// # let _ = (watch, logs, one, foreign);
     /// ```
     Rule(rbac::PolicyRule)
 }
@@ -134,7 +137,6 @@ impl Rule {
 /// ```
 /// use kprov::build::*;
 /// let metrics = ClusterRole::new("metrics", Urls::new(["/metrics", "/healthz/*"], [Verb::Get]));
-/// # let _ = metrics;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Urls(rbac::PolicyRule);
@@ -157,7 +159,6 @@ object! {
     /// let reader = Role::new("reader", Rule::on::<Pod>(Verb::READ)).namespace("shop");
     /// let operator = ServiceAccount::new("operator").namespace("shop");
     /// let binding = RoleBinding::new("operator-reads", &reader, &operator);
-    /// # let _ = binding;
     /// ```
     /// Source: <https://kubernetes.io/docs/reference/access-authn-authz/rbac/>
     namespaced Role(rbac::Role)
@@ -169,7 +170,6 @@ object! {
     /// ```
     /// use kprov::build::*;
     /// let metrics = ClusterRole::new("metrics", Urls::new(["/metrics"], [Verb::Get])).rule(Rule::on::<Pod>(Verb::READ));
-    /// # let _ = metrics;
     /// ```
     cluster ClusterRole(rbac::ClusterRole)
 }
@@ -179,10 +179,14 @@ object! {
 /// ```
 /// use kprov::build::*;
 /// let role = ClusterRole::new("reader", Rule::on::<Pod>(Verb::READ)).rule(Urls::new(["/metrics"], [Verb::Get]));
-/// # let _ = role;
 /// ```
 pub trait Right {
     /// The rule.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert_eq!(Urls::new(["/metrics"], [Verb::Get]).right().verbs, ["get"]);
+    /// ```
     fn right(self) -> rbac::PolicyRule;
 }
 
@@ -198,6 +202,13 @@ impl Right for Urls {
     }
 }
 
+/// What it allows.
+///
+/// ```
+/// # use kprov::build::*;
+/// let operator = Role::new("operator", Rule::on::<Pod>(Verb::READ))
+///     .rule(Rule::on::<ConfigMap>([Verb::Update]).only(["leader"]));
+/// ```
 impl Role {
     /// A role with one rule.
     #[must_use]
@@ -237,7 +248,6 @@ impl ClusterRole {
 /// use kprov::build::*;
 /// let role = ClusterRole::new("reader", Rule::on::<Pod>(Verb::READ));
 /// let here = RoleBinding::new("ada-reads", &role, Subject::user("ada")).namespace("shop");
-/// # let _ = (role, here);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no role that can be bound here",
@@ -262,11 +272,17 @@ part! {
     /// use kprov::build::*;
     /// let ops = Subject::group("ops");
     /// let operator = Subject::service_account("shop", "operator");
-    /// # let _ = (ops, operator);
     /// ```
     Subject(rbac::Subject)
 }
 
+/// People are known by name alone; programs by the service account of a namespace.
+///
+/// ```
+/// # use kprov::build::*;
+/// let all = [Subject::user("ada"), Subject::group("ops"), Subject::service_account("shop", "operator")];
+/// assert_eq!(all.map(|one| one.build().kind), ["User", "Group", "ServiceAccount"]);
+/// ```
 impl Subject {
     fn person(kind: &str, name: String) -> Self {
         let api_group = Some("rbac.authorization.k8s.io".to_owned());
@@ -322,7 +338,6 @@ object! {
     /// use kprov::build::*;
     /// let reader = Role::new("reader", Rule::on::<Pod>(Verb::READ));
     /// let binding = RoleBinding::new("ada-reads", &reader, Subject::user("ada"));
-    /// # let _ = (reader, binding);
     /// ```
     namespaced RoleBinding(rbac::RoleBinding)
 }
@@ -334,11 +349,17 @@ object! {
     /// use kprov::build::*;
     /// let reader = ClusterRole::new("reader", Rule::on::<Pod>(Verb::READ));
     /// let binding = ClusterRoleBinding::new("ops-read", &reader, Subject::group("ops"));
-    /// # let _ = (reader, binding);
     /// ```
     cluster ClusterRoleBinding(rbac::ClusterRoleBinding)
 }
 
+/// Who has it.
+///
+/// ```
+/// # use kprov::build::*;
+/// let reader = Role::new("reader", Rule::on::<Pod>(Verb::READ));
+/// let binding = RoleBinding::new("readers", &reader, Subject::user("ada")).subject(Subject::group("ops"));
+/// ```
 impl RoleBinding {
     /// Gives the role to one subject, in the role's namespace when it has one.
     #[must_use]
@@ -358,6 +379,14 @@ impl RoleBinding {
     }
 }
 
+/// Who has it.
+///
+/// ```
+/// # use kprov::build::*;
+/// let reader = ClusterRole::new("reader", Rule::on::<Pod>(Verb::READ));
+/// let operator = ServiceAccount::new("operator").namespace("shop");
+/// let binding = ClusterRoleBinding::new("readers", &reader, Subject::group("ops")).subject(&operator);
+/// ```
 impl ClusterRoleBinding {
     /// Gives the role to one subject.
     #[must_use]

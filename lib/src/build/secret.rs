@@ -21,12 +21,20 @@ object! {
     /// let web = Container::new("web", "nginx:1.27").env("PASSWORD", db.key("password"));
     /// let certificate = Secret::new("shop-tls").tls("-----BEGIN CERTIFICATE…", "-----BEGIN PRIVATE KEY…");
     /// let pull = Secret::new("pull").registry("registry.example.com", "ada", "lovelace");
-    /// # let _ = (web, certificate, pull);
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/configuration/secret/>
     namespaced Secret(core::Secret)
 }
 
+/// What it holds, by keys. Each type of secret has keys of its own, which the methods named after them fill.
+///
+/// ```
+/// # use kprov::build::*;
+/// let mut login = Secret::new("login").basic_auth("ada", "lovelace");
+/// assert_eq!(login.build().type_.as_deref(), Some("kubernetes.io/basic-auth"));
+/// let deploy = Secret::new("deploy").ssh_key("-----BEGIN OPENSSH PRIVATE KEY…");
+/// let cookie = Secret::new("cookie").bytes("key", [7; 32]).immutable();
+/// ```
 impl Secret {
     /// An empty secret of no particular type.
     #[must_use]
@@ -54,6 +62,12 @@ impl Secret {
     /// Adds a file's content under its name, or those of all files in a folder.
     ///
     /// Errors: what can't be read, or whose name is no key.
+    ///
+    /// ```no_run
+    /// # use kprov::build::*;
+    /// let db = Secret::new("db").read("secrets/db/")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn read(mut self, path: impl AsRef<Path>) -> std::io::Result<Self> {
         for (key, content) in files::read(path.as_ref())? {
             self.0.data.get_or_insert_default().insert(key.into(), ByteString(content));

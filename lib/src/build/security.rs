@@ -17,7 +17,6 @@ text! {
     /// ```
     /// # use kprov::build::*;
     /// let web = Container::new("web", "nginx:1.27").drop_capability("ALL").add_capability("NET_BIND_SERVICE");
-    /// # let _ = web;
     /// assert!("CAP_SYS_TIME".parse::<Capability>().unwrap_err().to_string().contains("write SYS_TIME"));
     /// ```
     /// Source: <https://man7.org/linux/man-pages/man7/capabilities.7.html>
@@ -36,7 +35,6 @@ text! {
 /// ```
 /// # use kprov::build::*;
 /// let web = Container::new("web", "nginx:1.27").seccomp(Seccomp::Localhost("profiles/audit.json".to_owned()));
-/// # let _ = web;
 /// ```
 /// Source: <https://kubernetes.io/docs/tutorials/security/seccomp/>
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +63,6 @@ impl From<Seccomp> for core::SeccompProfile {
 /// ```
 /// # use kprov::build::*;
 /// let web = Container::new("web", "nginx:1.27").app_armor(AppArmor::Localhost("deny-write".to_owned()));
-/// # let _ = web;
 /// ```
 /// Source: <https://kubernetes.io/docs/tutorials/security/apparmor/>
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +87,21 @@ impl From<AppArmor> for core::AppArmorProfile {
 }
 
 /// What one container may do; it goes before what [`Secured`] says of the whole pod.
+///
+/// ```
+/// # use kprov::build::*;
+/// let web = Container::new("web", "shop:1")
+///     .run_as(1000)
+///     .run_as_group(1000)
+///     .run_as_non_root()
+///     .read_only_root()
+///     .no_privilege_escalation()
+///     .drop_capability("ALL")
+///     .add_capability("NET_BIND_SERVICE")
+///     .seccomp(Seccomp::RuntimeDefault)
+///     .app_armor(AppArmor::RuntimeDefault);
+/// let driver = Container::new("driver", "driver:1").privileged();
+/// ```
 impl Container {
     fn security(&mut self) -> &mut core::SecurityContext {
         self.0.security_context.get_or_insert_default()
@@ -177,10 +189,25 @@ impl Container {
 /// let web = Deployment::new("web", Container::new("web", "shop:1")).run_as(1000).fs_group(1000).restricted();
 /// let context = web.build().spec.template.spec.unwrap().containers[0].security_context.clone().unwrap();
 /// assert_eq!(context.allow_privilege_escalation, Some(false));
+///
+/// let proxy = Deployment::new("proxy", Container::new("proxy", "envoy:1"))
+///     .run_as_non_root()
+///     .run_as_group(1000)
+///     .own_users()
+///     .seccomp(Seccomp::RuntimeDefault)
+///     .app_armor(AppArmor::RuntimeDefault)
+///     .sysctl("net.core.somaxconn", "4096");
+/// let agent = DaemonSet::new("agent", Container::new("agent", "agent:1")).host_processes().host_ipc();
 /// ```
 /// Source: <https://kubernetes.io/docs/tasks/configure-pod-container/security-context/>
 pub trait Secured: Pods {
     /// What holds for all containers, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut web = Pod::new("web", Container::new("web", "shop:1"));
+    /// web.security_mut().supplemental_groups = Some(vec![2000]);
+    /// ```
     fn security_mut(&mut self) -> &mut core::PodSecurityContext {
         self.pod_mut().1.security_context.get_or_insert_default()
     }
@@ -195,7 +222,6 @@ pub trait Secured: Pods {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).run_as(1000).restricted();
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]

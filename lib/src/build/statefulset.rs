@@ -41,7 +41,6 @@ workload!(StatefulSet, template, replicas, history);
 /// ```
 /// # use kprov::build::*;
 /// let db = StatefulSet::new("db", Container::new("db", "mysql:8")).claims(Retention::Delete, Retention::Retain);
-/// # let _ = db;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
@@ -64,6 +63,12 @@ impl StatefulSet {
     }
 
     /// Gives the headless service another name.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let db = StatefulSet::new("db", Container::new("db", "mysql:8").port("mysql", 3306)).service_name("db-peers");
+    /// assert_eq!(db.service().name(), "db-peers");
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn service_name(mut self, name: impl Of<DnsLabel>) -> Self {
@@ -104,7 +109,6 @@ impl StatefulSet {
     /// # use kprov::build::*;
     /// let data = PersistentVolumeClaim::new("data", "4Gi");
     /// let db = StatefulSet::new("db", Container::new("db", "mysql:8")).claim(&data, "/var/lib/mysql");
-    /// # let _ = db;
     /// ```
     #[must_use]
     #[track_caller]
@@ -124,7 +128,6 @@ impl StatefulSet {
     /// let db = StatefulSet::new("db", Container::new("db", "mysql:8"))
     ///     .container(Container::new("copy", "busybox"))
     ///     .claim_in("copy", &data, Mount::at("/copy").read_only());
-    /// # let _ = db;
     /// ```
     #[must_use]
     #[track_caller]
@@ -160,6 +163,11 @@ impl StatefulSet {
     }
 
     /// Starts and ends all pods at once instead of one after the other.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let cache = StatefulSet::new("cache", Container::new("cache", "redis:7")).replicas(5).parallel();
+    /// ```
     #[must_use]
     pub fn parallel(mut self) -> Self {
         self.0.spec.pod_management_policy = Some("Parallel".to_owned());
@@ -177,7 +185,6 @@ impl StatefulSet {
     /// ```
     /// # use kprov::build::*;
     /// let db = StatefulSet::new("db", Container::new("db", "mysql:8")).replicas(3).partition(2);
-    /// # let _ = db;
     /// ```
     #[must_use]
     pub fn partition(mut self, first: u16) -> Self {
@@ -186,6 +193,11 @@ impl StatefulSet {
     }
 
     /// How many pods a change may take away at once; 1 without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let cache = StatefulSet::new("cache", Container::new("cache", "redis:7")).replicas(5).max_unavailable("40%");
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn max_unavailable(mut self, unavailable: impl Of<Portion>) -> Self {
@@ -194,6 +206,11 @@ impl StatefulSet {
     }
 
     /// Changes a pod only when somebody deletes it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let db = StatefulSet::new("db", Container::new("db", "mysql:8")).on_delete();
+    /// ```
     #[must_use]
     pub fn on_delete(mut self) -> Self {
         let type_ = Some("OnDelete".to_owned());
@@ -203,6 +220,11 @@ impl StatefulSet {
 
     /// What becomes of the claims when the set is deleted, and of those of pods that are no longer wanted. Both stay
     /// without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let cache = StatefulSet::new("cache", Container::new("cache", "redis:7")).claims(Retention::Delete, Retention::Retain);
+    /// ```
     #[must_use]
     pub fn claims(mut self, when_deleted: Retention, when_scaled: Retention) -> Self {
         self.0.spec.persistent_volume_claim_retention_policy =
@@ -214,6 +236,12 @@ impl StatefulSet {
     }
 
     /// Counts the pods from this number on instead of 0.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// // Pods cache-5, cache-6 and cache-7.
+    /// let cache = StatefulSet::new("cache", Container::new("cache", "redis:7")).replicas(3).first_ordinal(5);
+    /// ```
     #[must_use]
     pub fn first_ordinal(mut self, first: u16) -> Self {
         self.0.spec.ordinals = Some(apps::StatefulSetOrdinals { start: Some(i32::from(first)) });

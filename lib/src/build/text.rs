@@ -45,7 +45,6 @@ pub trait Text: FromStr<Err = Invalid> + Clone {}
 /// let from_outside = String::from("web");
 /// let name: Name = from_outside.parse()?;
 /// let web = Deployment::new(name, Container::new("nginx", "nginx:1.27"));
-/// # let _ = web;
 /// # Ok::<(), Invalid>(())
 /// ```
 #[diagnostic::on_unimplemented(
@@ -58,6 +57,12 @@ pub trait Of<T> {
     /// The checked value.
     ///
     /// Panics when a literal breaks the rule: that is a mistake in the program, not in its input.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let name: Name = "web".checked();
+    /// assert_eq!(name.as_str(), "web");
+    /// ```
     #[track_caller]
     fn checked(self) -> T;
 }
@@ -93,6 +98,12 @@ macro_rules! text {
 
         impl $name {
             /// The text.
+            ///
+            /// ```
+            /// # use kprov::build::*;
+            /// let image: Image = "nginx:1.27".checked();
+            /// assert_eq!(image.as_str(), "nginx:1.27");
+            /// ```
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -186,6 +197,12 @@ impl DnsLabel {
     /// A label that is checked when the program is compiled: `const { DnsLabel::literal("web") }`.
     ///
     /// Panics, which in a `const` is an error of the compiler, when it is none.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// const WEB: DnsLabel = DnsLabel::literal("web");
+    /// let web = Container::new(WEB, "nginx:1.27");
+    /// ```
     #[must_use]
     pub const fn literal(text: &'static str) -> Self {
         assert!(

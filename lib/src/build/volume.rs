@@ -58,7 +58,6 @@ impl Volume {
 /// # use kprov::build::*;
 /// let site = ConfigMap::new("site").file("index.html", "hello");
 /// let web = Container::new("web", "nginx:1.27").mount(&site, "/html").mount(Volume::empty_dir("cache"), "/cache");
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be mounted",
@@ -66,6 +65,11 @@ impl Volume {
 )]
 pub trait Mountable {
     /// The volume.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert_eq!(Volume::empty_dir("cache").volume().build().name, "cache");
+    /// ```
     #[track_caller]
     fn volume(self) -> Volume;
 }
@@ -120,7 +124,6 @@ part! {
     /// ```
     /// # use kprov::build::*;
     /// let it = Mount::at("/usr/share/nginx/html").sub_path("html").read_only();
-    /// # let _ = it;
     /// ```
     Mount(core::VolumeMount)
 }
@@ -131,7 +134,6 @@ part! {
 /// # use kprov::build::*;
 /// let mounts = Volume::host_path("mounts", "/mnt");
 /// let web = Container::new("web", "nginx:1.27").mount(&mounts, Mount::at("/mnt").propagation(Propagation::HostToContainer));
-/// # let _ = web;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
@@ -143,6 +145,14 @@ pub enum Propagation {
     Bidirectional,
 }
 
+/// How the container sees the volume.
+///
+/// ```
+/// # use kprov::build::*;
+/// let html = Mount::at("/usr/share/nginx/html").read_only().sub_path("site/html");
+/// let logs = Mount::at("/logs").sub_path_expr("logs/$(POD_NAME)");
+/// let driver = Mount::at("/mnt").propagation(Propagation::Bidirectional);
+/// ```
 impl Mount {
     /// The whole volume at that path, for reading and writing.
     #[must_use]
@@ -199,6 +209,11 @@ macro_rules! kind {
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name(core::Volume);
 
+        /// ```
+        /// # use kprov::build::*;
+        /// let one = Volume::empty_dir("cache").named("scratch");
+        /// assert_eq!(one.build().name, "scratch");
+        /// ```
         impl $name {
             /// Gives the volume another name.
             #[must_use]
@@ -252,6 +267,11 @@ use kind;
 
 impl Volume {
     /// Gives the volume another name.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let site = Volume::from(Volume::config_map("site-v2")).named("site");
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn named(mut self, name: impl Of<DnsLabel>) -> Self {

@@ -28,6 +28,12 @@ const NAME_LABEL: &str = "app.kubernetes.io/name";
 )]
 pub trait Selects {
     /// What finds its pods.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).labelled("app", "web");
+    /// assert_eq!(web.label_selector().match_labels.unwrap()["app"], "web");
+    /// ```
     fn label_selector(&self) -> LabelSelector;
 
     /// The labels that its pods carry, as a service wants them.
@@ -56,9 +62,21 @@ pub trait Selects {
 /// ```
 pub trait Workload: Object + Pods + Selects {
     /// What it finds its pods by, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut web = Deployment::new("web", Container::new("web", "nginx:1.27"));
+    /// web.selector_mut().match_expressions = None;
+    /// ```
     fn selector_mut(&mut self) -> &mut LabelSelector;
 
     /// How many seconds a pod must be ready before it counts, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut web = Deployment::new("web", Container::new("web", "nginx:1.27"));
+    /// *web.min_ready_mut() = Some(5);
+    /// ```
     fn min_ready_mut(&mut self) -> &mut Option<i32>;
 
     /// How many pods to keep; 1 without it.
@@ -66,7 +84,6 @@ pub trait Workload: Object + Pods + Selects {
     /// ```
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).replicas(3);
-    /// # let _ = web;
     /// ```
     #[must_use]
     fn replicas(mut self, replicas: u16) -> Self
@@ -83,7 +100,6 @@ pub trait Workload: Object + Pods + Selects {
     /// # use kprov::build::*;
     /// use std::time::Duration;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80)).min_ready(Duration::from_secs(5));
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -93,6 +109,11 @@ pub trait Workload: Object + Pods + Selects {
     }
 
     /// How many former versions are kept for a rollback; 10 without it.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).history(3);
+    /// ```
     #[must_use]
     fn history(mut self, versions: u16) -> Self
     where
@@ -186,7 +207,6 @@ pub trait Workload: Object + Pods + Selects {
 ///     workload.replicas(2)
 /// }
 /// let web = twice(Deployment::new("web", Container::new("web", "nginx:1.27")));
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` has no number of pods",
@@ -195,6 +215,12 @@ pub trait Workload: Object + Pods + Selects {
 )]
 pub trait Scaled {
     /// How many pods to keep, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut web = Deployment::new("web", Container::new("web", "nginx:1.27"));
+    /// *web.replicas_mut() = None;
+    /// ```
     fn replicas_mut(&mut self) -> &mut Option<i32>;
 }
 
@@ -203,7 +229,6 @@ pub trait Scaled {
 /// ```
 /// # use kprov::build::*;
 /// let web = Deployment::new("web", Container::new("web", "nginx:1.27")).history(3);
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` keeps no former versions",
@@ -211,6 +236,12 @@ pub trait Scaled {
 )]
 pub trait Versioned {
     /// How many former versions are kept, to change by hand.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let mut web = Deployment::new("web", Container::new("web", "nginx:1.27"));
+    /// *web.history_mut() = Some(3);
+    /// ```
     fn history_mut(&mut self) -> &mut Option<i32>;
 }
 

@@ -31,12 +31,23 @@ macro_rules! conversions {
 
         impl $name {
             /// The k8s-openapi struct; `into()` gives it without a copy, `from` takes it back.
+            ///
+            /// ```
+            /// # use kprov::build::*;
+            /// let web = Namespace::new("web");
+            /// assert_eq!(web.build(), web.into());
+            /// ```
             #[must_use]
             pub fn build(&self) -> $raw {
                 self.0.clone()
             }
 
             /// Changes the k8s-openapi struct by hand, for what has no method.
+            ///
+            /// ```
+            /// # use kprov::build::*;
+            /// let web = Namespace::new("web").edit(|raw| raw.metadata.generate_name = Some("web-".to_owned()));
+            /// ```
             #[must_use]
             pub fn edit(mut self, change: impl FnOnce(&mut $raw)) -> Self {
                 change(&mut self.0);

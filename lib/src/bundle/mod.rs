@@ -46,6 +46,19 @@ impl PartialEq for Bundle {
     }
 }
 
+/// What is in it.
+///
+/// ```
+/// use kprov::Bundle;
+/// use kprov::build::*;
+///
+/// let mut app = Bundle::new("shop");
+/// app.add(Deployment::new("web", Container::new("web", "shop:1")));
+/// app.add(Namespace::new("shop"));
+/// assert_eq!((app.name(), app.objects()[0].kind()), ("shop", "Deployment"));
+/// assert_eq!(app.in_order()[0].kind(), "Namespace");
+/// assert!(app.origin(0).is_none(), "a program made it");
+/// ```
 impl Bundle {
     /// An empty bundle.
     pub fn new(name: impl Into<String>) -> Self {
@@ -105,12 +118,33 @@ impl Bundle {
     }
 
     /// Adds an object of any kind, such as a custom resource.
+    ///
+    /// ```
+    /// use kprov::{Bundle, schema::Object};
+    /// use serde_json::json;
+    ///
+    /// let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}});
+    /// let mut app = Bundle::new("shop");
+    /// app.add_object(Object::try_from(widget)?);
+    /// # Ok::<(), String>(())
+    /// ```
     pub fn add_object(&mut self, object: Object) -> &mut Self {
         self.push(object, None);
         self
     }
 
     /// Adds the objects of another bundle, as they are in it.
+    ///
+    /// ```
+    /// use kprov::Bundle;
+    /// use kprov::build::*;
+    ///
+    /// let mut app = Bundle::new("shop").label("team", "shop");
+    /// let mut base = Bundle::new("base");
+    /// base.add(Namespace::new("shop"));
+    /// app.extend(base);
+    /// assert_eq!(app.objects()[0].label("team"), Some("shop"));
+    /// ```
     pub fn extend(&mut self, other: Self) -> &mut Self {
         for (object, origin) in other.objects.into_iter().zip(other.origins) {
             self.push(object, origin);
@@ -130,6 +164,14 @@ impl Bundle {
     ///
     /// Errors are what the server would say without looking at other objects, and an object that is there twice.
     /// Warnings and notes are the server's advice, and names and selectors that lead nowhere within the bundle.
+    ///
+    /// ```
+    /// use kprov::{Bundle, Severity};
+    ///
+    /// let text = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: wbe}, ports: [{port: 80}]}\n";
+    /// let problems = Bundle::from_yaml("shop", text).unwrap().check();
+    /// assert!(problems.iter().all(|problem| problem.severity < Severity::Error), "it would be taken: {problems:?}");
+    /// ```
     #[must_use]
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = check::check(&self.objects, &self.origins);
@@ -140,6 +182,12 @@ impl Bundle {
     /// The errors of [`Bundle::check`].
     ///
     /// Errors: all of them. Kinds that kprov does not know are checked as far as their structure is published.
+    ///
+    /// ```
+    /// let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replica: 2}\n";
+    /// let problems = kprov::Bundle::from_yaml("shop", text).unwrap().validate().unwrap_err();
+    /// assert!(problems.iter().any(|problem| problem.to_string().contains("did you mean `replicas`?")));
+    /// ```
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
         let mut problems = self.check();
         problems.retain(|problem| problem.severity == Severity::Error);
@@ -147,6 +195,13 @@ impl Bundle {
     }
 
     /// What the server would answer to those objects that it would not create, as it would write it.
+    ///
+    /// ```
+    /// let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: A_b}\n";
+    /// let bundle = kprov::Bundle::from_yaml("shop", text).unwrap();
+    /// let (object, status) = &bundle.refusals()[0];
+    /// assert_eq!((object.name(), status.code), ("A_b", 422));
+    /// ```
     #[must_use]
     pub fn refusals(&self) -> Vec<(&Object, Status)> {
         let kinds = Kinds::with(&self.objects);
@@ -155,6 +210,18 @@ impl Bundle {
     }
 
     /// What leads from another bundle to this one.
+    ///
+    /// ```
+    /// use kprov::Bundle;
+    /// use kprov::build::*;
+    ///
+    /// let shop = |replicas| {
+    ///     let mut shop = Bundle::new("shop");
+    ///     shop.add(Deployment::new("web", Container::new("web", "shop:1")).replicas(replicas));
+    ///     shop
+    /// };
+    /// assert_eq!(shop(3).diff(&shop(2)).to_string(), "~ Deployment/web\n~   spec.replicas: 2 -> 3\n");
+    /// ```
     #[must_use]
     pub fn diff(&self, from: &Self) -> Diff {
         Diff::between(&from.objects, &self.objects)
@@ -178,6 +245,10 @@ impl Bundle {
     /// Reads files, folders, and for `-` standard input, as [`Manifests::read`] does.
     ///
     /// Errors: all of what can't be read, with file, line and column.
+    ///
+    /// ```no_run
+    /// let app = kprov::Bundle::read("shop", ["base/", "web.yaml"], false).unwrap();
+    /// ```
     pub fn read<P: AsRef<Path>>(
         name: impl Into<String>,
         paths: impl IntoIterator<Item = P>,
@@ -187,6 +258,13 @@ impl Bundle {
     }
 
     /// A bundle of what was read. Errors: the problems of reading it, if there are any.
+    ///
+    /// ```
+    /// use kprov::{Bundle, manifest::Manifests};
+    ///
+    /// let app = Bundle::from_manifests("shop", Manifests::parse("web.yaml", "kind: A\n---\nkind: B\n")).unwrap();
+    /// assert_eq!(app.origin(1).unwrap().source.name, "web.yaml");
+    /// ```
     pub fn from_manifests(name: impl Into<String>, read: Manifests) -> Result<Self, Vec<Problem>> {
         if !read.problems.is_empty() {
             return Err(read.problems);

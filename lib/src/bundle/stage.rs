@@ -3,6 +3,12 @@
 use kprov_schema::Object;
 
 /// A stage of an apply: what is in it needs nothing of its own stage or of a later one.
+///
+/// ```
+/// use kprov::Stage;
+///
+/// assert!(Stage::Namespaces < Stage::Config && Stage::Services < Stage::Workloads);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Namespaces.
@@ -82,9 +88,12 @@ impl Stage {
     /// The stage of an object.
     ///
     /// ```
-    /// use kprov::Stage;
+    /// use kprov::{Stage, schema::Object};
+    /// use serde_json::json;
     ///
-    /// assert!(Stage::of_kind("v1", "ConfigMap") < Stage::of_kind("apps/v1", "Deployment"));
+    /// let pod = Object::try_from(json!({"apiVersion": "v1", "kind": "Pod"}))?;
+    /// assert_eq!(Stage::of(&pod), Stage::Workloads);
+    /// # Ok::<(), String>(())
     /// ```
     #[must_use]
     pub fn of(object: &Object) -> Self {
@@ -92,6 +101,12 @@ impl Stage {
     }
 
     /// The stage of a kind. Its version doesn't matter.
+    ///
+    /// ```
+    /// use kprov::Stage;
+    ///
+    /// assert!(Stage::of_kind("v1", "ConfigMap") < Stage::of_kind("apps/v1", "Deployment"));
+    /// ```
     #[must_use]
     pub fn of_kind(api_version: &str, kind: &str) -> Self {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);

@@ -8,6 +8,17 @@ use serde_json::Value;
 use super::place::Id;
 
 /// An apply that met fields of other managers.
+///
+/// ```
+/// use kprov::client::{ClientError, Conflict};
+///
+/// fn owners(error: &ClientError) -> Vec<&str> {
+///     match error {
+///         ClientError::Conflict(conflict) => conflict.fields.iter().map(|(_, manager)| manager.as_str()).collect(),
+///         _ => Vec::new(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The object.

@@ -11,6 +11,14 @@ use serde_json::{Map, Value, json};
 use super::error::{ClientError, Peer};
 
 /// Where a cluster is and who asks it: a [`Kubeconfig`], [`InCluster`] or a [`Server`].
+///
+/// ```
+/// use kprov::client::{Access, InCluster, Kubeconfig, Server};
+///
+/// let mine: Access = Kubeconfig::new().into();
+/// let pods: Access = InCluster.into();
+/// let other: Access = Server::at("https://10.0.0.1:6443").into();
+/// ```
 #[derive(Clone, Debug)]
 pub enum Access {
     /// See [`Kubeconfig`].
@@ -35,6 +43,10 @@ pub struct Kubeconfig {
 }
 
 /// Access by the service account of the pod that the program runs in.
+///
+/// ```
+/// let pods: kprov::client::Access = kprov::client::InCluster.into();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct InCluster;
 
@@ -173,6 +185,10 @@ impl Server {
     }
 
     /// Asks with a client certificate and its key, both in PEM.
+    ///
+    /// ```
+    /// let server = kprov::client::Server::at("https://10.0.0.1:6443").certificate("-----BEGIN CERTIFICATE…", "-----BEGIN PRIVATE KEY…");
+    /// ```
     #[must_use]
     pub fn certificate(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
         self.user.insert("client-certificate-data".to_owned(), STANDARD.encode(certificate).into());
@@ -207,6 +223,10 @@ impl Server {
 
 impl Access {
     /// The default chain: a kubeconfig when there is one, else the pod's service account.
+    ///
+    /// ```
+    /// let mine = kprov::client::Access::default_chain();
+    /// ```
     #[must_use]
     pub fn default_chain() -> Self {
         let file = Kubeconfig::new();

@@ -57,6 +57,16 @@ impl Client {
     /// Deletes the objects of a bundle in the background. What is gone already is fine.
     ///
     /// Errors: [`ClientError::Incomplete`], whose report has every object.
+    ///
+    /// ```
+    /// use kprov::Bundle;
+    /// use kprov::client::{Client, ClientError};
+    ///
+    /// async fn remove(cluster: &Client, app: &Bundle) -> Result<(), ClientError> {
+    ///     cluster.delete(app).await?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn delete(&self, bundle: &Bundle) -> Result<Report, ClientError> {
         self.delete_with(bundle, &Delete::new(), &mut |_| {}).await
     }
@@ -65,6 +75,17 @@ impl Client {
     /// bundle goes with the last object that it made.
     ///
     /// Errors: [`ClientError::Incomplete`]; [`ClientError::NotReady`] with what keeps an object when the time is over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kprov::Bundle;
+    /// use kprov::client::{Client, ClientError, Delete};
+    ///
+    /// async fn remove(cluster: &Client, app: &Bundle) -> Result<(), ClientError> {
+    ///     cluster.delete_with(app, &Delete::new().wait(Duration::from_secs(60)), &mut |_| {}).await?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn delete_with(
         &self,
         bundle: &Bundle,

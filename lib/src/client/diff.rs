@@ -11,6 +11,14 @@ use super::place::Id;
 use crate::Bundle;
 
 /// An object as it is and as an apply would leave it.
+///
+/// ```
+/// use kprov::client::LiveChange;
+///
+/// fn new_ones(changes: &[LiveChange]) -> usize {
+///     changes.iter().filter(|change| change.is_change() && change.before.is_none()).count()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct LiveChange {
     /// The object.
@@ -34,6 +42,20 @@ impl Client {
     /// Objects that would stay as they are are in it too: see [`LiveChange::is_change`].
     ///
     /// Errors: the first object that the server would not take; conflicts are left to the apply.
+    ///
+    /// ```
+    /// use kprov::Bundle;
+    /// use kprov::client::{Client, ClientError};
+    /// use kprov::diff::changes;
+    ///
+    /// async fn show(cluster: &Client, app: &Bundle) -> Result<(), ClientError> {
+    ///     for change in cluster.diff(app).await?.iter().filter(|change| change.is_change()) {
+    ///         let fields = change.before.as_ref().map_or(0, |before| changes(before, &change.after).len());
+    ///         println!("{}: {fields} fields", change.object);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn diff(&self, bundle: &Bundle) -> Result<Vec<LiveChange>, ClientError> {
         let objects = stages(bundle).into_iter().flat_map(|(_, objects)| objects);
         let calls: Vec<_> = objects.map(|object| self.diff_one(object, bundle)).collect();

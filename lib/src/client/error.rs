@@ -9,6 +9,19 @@ use super::report::Report;
 use super::wait::NotReady;
 
 /// Why a cluster could not be asked, or what it answered.
+///
+/// ```
+/// use kprov::client::ClientError;
+///
+/// /// Whether another try may help without a person in between.
+/// fn may_pass(error: &ClientError) -> bool {
+///     match error {
+///         ClientError::Unreachable { .. } | ClientError::NotReady(_) => true,
+///         ClientError::Api(answer) => answer.code() >= 500,
+///         _ => false,
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The kubeconfig, the pod's service account or what was given by hand can't be used.
@@ -71,6 +84,11 @@ pub enum ClientError {
 }
 
 /// Who is asked, and as whom.
+///
+/// ```
+/// let peer = kprov::client::Peer { server: "https://127.0.0.1:6443".to_owned(), user: "ada".to_owned() };
+/// assert_eq!(peer.to_string(), "https://127.0.0.1:6443 as ada");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Address of the server, such as `https://127.0.0.1:6443`.
@@ -86,6 +104,15 @@ impl fmt::Display for Peer {
 }
 
 /// The server's answer when it says no.
+///
+/// ```
+/// use kprov::client::ApiError;
+///
+/// fn told(answer: &ApiError) -> String {
+///     let next = answer.next_step().unwrap_or("ask who runs the cluster");
+///     format!("{} {}: {next}", answer.code(), answer.reason())
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub struct ApiError {
     /// What was to be done, such as `create Pod default/web`.
@@ -163,6 +190,14 @@ impl ClientError {
     }
 
     /// Whether the server said that there is no such object.
+    ///
+    /// ```
+    /// use kprov::client::ClientError;
+    ///
+    /// fn is_gone<T>(read: &Result<T, ClientError>) -> bool {
+    ///     read.as_ref().is_err_and(ClientError::is_not_found)
+    /// }
+    /// ```
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.api().is_some_and(|error| error.code() == 404)

@@ -8,6 +8,14 @@ use super::Client;
 use super::error::ClientError;
 
 /// What a command wrote, and how it ended.
+///
+/// ```
+/// use kprov::client::Output;
+///
+/// fn is_fine(output: &Output) -> bool {
+///     output.code == Some(0) && output.stderr.is_empty()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// What it wrote to standard output.
@@ -22,6 +30,16 @@ impl Client {
     /// Starts a command in a container and returns its ends, with `how` saying which: see [`AttachParams`].
     ///
     /// Errors: [`ClientError::Api`] when there is no such pod, or the server does not offer commands.
+    ///
+    /// ```
+    /// use kprov::client::{Client, ClientError, kube::api::AttachParams};
+    ///
+    /// async fn shell(cluster: &Client) -> Result<(), ClientError> {
+    ///     let mut shell = cluster.exec("web-0", &["sh"], &AttachParams::interactive_tty()).await?;
+    ///     let input = shell.stdin();
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn exec(&self, pod: &str, command: &[&str], how: &AttachParams) -> Result<AttachedProcess, ClientError> {
         let doing = format!("run {:?} in Pod {}/{pod}", command.join(" "), self.default_namespace());
         let started = self.pods().exec(pod, command.iter().copied(), how).await;
@@ -31,6 +49,15 @@ impl Client {
     /// Runs a command in a container (the first one when none is named) and returns all that it wrote.
     ///
     /// Errors: as [`Client::exec`]. A command that fails is an [`Output`] with its code.
+    ///
+    /// ```
+    /// use kprov::client::{Client, ClientError};
+    ///
+    /// async fn version(cluster: &Client) -> Result<String, ClientError> {
+    ///     let output = cluster.output("db-0", None, &["mysql", "--version"]).await?;
+    ///     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    /// }
+    /// ```
     pub async fn output(&self, pod: &str, container: Option<&str>, command: &[&str]) -> Result<Output, ClientError> {
         let mut how = AttachParams::default().stdin(false).stdout(true).stderr(true);
         how.container = container.map(str::to_owned);
@@ -47,6 +74,16 @@ impl Client {
     /// Forwards ports of a pod: a stream of bytes for each of them.
     ///
     /// Errors: [`ClientError::Api`] when there is no such pod, or the server does not offer it.
+    ///
+    /// ```
+    /// use kprov::client::{Client, ClientError};
+    ///
+    /// async fn database(cluster: &Client) -> Result<(), ClientError> {
+    ///     let mut ports = cluster.port_forward("db-0", &[3306]).await?;
+    ///     let stream = ports.take_stream(3306);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn port_forward(&self, pod: &str, ports: &[u16]) -> Result<Portforwarder, ClientError> {
         let doing = format!("forward ports of Pod {}/{pod}", self.default_namespace());
         self.pods().portforward(pod, ports).await.map_err(|error| self.not_upgraded(&doing, error))

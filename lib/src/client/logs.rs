@@ -26,6 +26,11 @@ pub struct Logs {
 }
 
 /// One line of a log.
+///
+/// ```
+/// let line = kprov::client::Line { pod: "web-0".to_owned(), container: String::new(), text: "ready".to_owned() };
+/// assert_eq!(line.to_string(), "[pod/web-0] ready");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The pod that wrote it.
@@ -54,6 +59,14 @@ const WORKLOADS: &[(&str, &str)] = &[
     ("Job", "batch/v1"),
 ];
 
+/// Which part of them.
+///
+/// ```
+/// use kprov::client::Logs;
+///
+/// let crash = Logs::of_pod("web-0").previous().tail(50);
+/// let recent = Logs::of("Deployment", "web").since_seconds(600).timestamps();
+/// ```
 impl Logs {
     /// Those of one pod.
     #[must_use]
@@ -115,6 +128,19 @@ impl Client {
     ///
     /// Errors: [`ClientError::Api`] with code 404 when there is no such pod or workload; [`ClientError::Object`] for a kind
     /// that has no pods.
+    ///
+    /// ```
+    /// use futures::StreamExt as _;
+    /// use kprov::client::{Client, ClientError, Logs};
+    ///
+    /// async fn show(cluster: &Client) -> Result<(), ClientError> {
+    ///     let mut lines = cluster.logs(&Logs::of("Deployment", "web").follow()).await?;
+    ///     while let Some(line) = lines.next().await {
+    ///         println!("{}", line?);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn logs(&self, logs: &Logs) -> Result<BoxStream<'static, Result<Line, ClientError>>, ClientError> {
         let mut all = SelectAll::new();
         for pod in self.pods_of(logs).await? {

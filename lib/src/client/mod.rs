@@ -69,9 +69,25 @@ pub use report::{Did, Outcome, Progress, Report};
 pub use wait::{NotReady, Unready};
 
 /// The field manager under which kprov applies.
+///
+/// ```
+/// assert_eq!(kprov::client::MANAGER, "kprov");
+/// ```
 pub const MANAGER: &str = "kprov";
 
 /// A connection to one cluster, with the namespace of objects that name none. Cheap to clone.
+///
+/// ```no_run
+/// use kprov::client::{Client, ClientError};
+///
+/// async fn names() -> Result<(), ClientError> {
+///     let cluster = Client::from_default().await?.in_namespace("shop");
+///     println!("{} in {}", cluster.peer(), cluster.default_namespace());
+///     let version = cluster.kube().apiserver_version().await;
+///     let other = Client::from_kubeconfig("/etc/kprov/admin.conf".as_ref()).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     kube: kube::Client,
@@ -127,6 +143,14 @@ impl Client {
     }
 
     /// A connection that was made with kube. `user` is named in errors.
+    ///
+    /// ```
+    /// use kprov::client::{Client, kube};
+    ///
+    /// fn ours(kube: kube::Client) -> Client {
+    ///     Client::from_kube(kube, "https://10.0.0.1:6443", "ada")
+    /// }
+    /// ```
     #[must_use]
     pub fn from_kube(kube: kube::Client, server: impl Into<String>, user: impl Into<String>) -> Self {
         let namespace = kube.default_namespace().to_owned();

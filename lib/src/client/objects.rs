@@ -36,6 +36,23 @@ pub struct Objects<T> {
     of: PhantomData<fn() -> T>,
 }
 
+/// Single objects, by the type of their kind or by its name.
+///
+/// ```
+/// use kprov::client::{Client, ClientError};
+/// use kprov::k8s_openapi::api::core::v1::Pod;
+///
+/// async fn copy(cluster: &Client) -> Result<(), ClientError> {
+///     let web: Pod = cluster.get("web").await?;
+///     let all: Vec<Pod> = cluster.list().await?;
+///     let pods = cluster.of::<Pod>().list("app=web").await?;
+///     let widgets = cluster.of_kind("example.com/v1", "Widget").list("").await?;
+///     let mut other = Pod { spec: web.spec, ..Pod::default() };
+///     other.metadata.name = Some("web-2".to_owned());
+///     cluster.create(&other).await?;
+///     Ok(())
+/// }
+/// ```
 impl Client {
     /// Objects of a kind that is a type.
     #[must_use]
@@ -129,6 +146,24 @@ impl Client {
 /// How many objects a page of a list has.
 const PAGE: u32 = 500;
 
+/// The verbs.
+///
+/// ```
+/// use kprov::client::{ClientError, Objects};
+/// use kprov::k8s_openapi::api::core::v1::ConfigMap;
+///
+/// async fn rename(maps: &Objects<ConfigMap>) -> Result<(), ClientError> {
+///     let everywhere = maps.list_everywhere("team=shop").await?;
+///     let ours = maps.list("team=shop").await?;
+///     let mut settings = maps.get("settings").await?;
+///     settings.data.get_or_insert_default().insert("LEVEL".to_owned(), "debug".to_owned());
+///     let settings = maps.replace(&settings).await?;
+///     if maps.get_if_exists("old-settings").await?.is_some() {
+///         maps.delete("old-settings").await?;
+///     }
+///     Ok(())
+/// }
+/// ```
 impl<T: Serialize + DeserializeOwned> Objects<T> {
     /// Creates an object and returns it as the server made it.
     ///

@@ -13,6 +13,18 @@ use super::Client;
 use super::error::ClientError;
 
 /// Which object: kind, namespace and name.
+///
+/// ```
+/// use kprov::client::Id;
+///
+/// let web = Id {
+///     api_version: "apps/v1".to_owned(),
+///     kind: "Deployment".to_owned(),
+///     namespace: "shop".to_owned(),
+///     name: "web".to_owned(),
+/// };
+/// assert_eq!((web.group(), web.to_string().as_str()), ("apps", "Deployment shop/web"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     /// `apiVersion`, such as `apps/v1`.

@@ -6,6 +6,10 @@ use super::error::ClientError;
 use super::place::Id;
 
 /// What became of one object.
+///
+/// ```
+/// assert_eq!(kprov::client::Outcome::Unchanged.to_string(), "unchanged");
+/// ```
 #[derive(Debug)]
 pub enum Outcome {
     /// It is new.
@@ -39,6 +43,17 @@ impl fmt::Display for Outcome {
 }
 
 /// One object and what became of it.
+///
+/// ```
+/// use kprov::client::Did;
+///
+/// fn told(did: &Did) -> String {
+///     match did.reason() {
+///         Some(why) if did.failed() => format!("{}: {why}", did.object),
+///         _ => format!("{} {}", did.object, did.outcome),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Did {
     /// The object.
@@ -73,6 +88,18 @@ impl Did {
 }
 
 /// What became of every object, in the order in which they were taken up.
+///
+/// ```
+/// use kprov::client::Report;
+///
+/// fn told(report: &Report) -> &'static str {
+///     match (report.is_complete(), report.changed()) {
+///         (false, _) => "not all of it worked",
+///         (true, true) => "it is up to date now",
+///         (true, false) => "it was up to date",
+///     }
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct Report {
     /// The objects.
@@ -113,6 +140,20 @@ impl fmt::Display for Report {
 }
 
 /// What happens during a long call, for who wants to draw it.
+///
+/// ```
+/// use kprov::client::Progress;
+///
+/// fn draw(progress: Progress<'_>) {
+///     match progress {
+///         Progress::Did(did) => println!("{} {}", did.object, did.outcome),
+///         Progress::Waiting { object, reason } => println!("{object} waits: {reason}"),
+///         Progress::Ready(object) => println!("{object} is ready"),
+///         Progress::Gone(object) => println!("{object} is gone"),
+///         _ => {}
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Progress<'a> {

@@ -222,6 +222,11 @@ fn defaults(fields: &[Field]) -> Value {
 }
 
 /// The JSON schema of the file, for editors.
+///
+/// ```
+/// let schema = kprov::cluster::json_schema();
+/// assert_eq!(schema["properties"]["nodes"]["type"], "integer");
+/// ```
 #[must_use]
 pub fn json_schema() -> Value {
     let mut schema = map_schema(FILE);

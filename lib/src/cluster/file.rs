@@ -43,6 +43,11 @@ impl Cluster {
     }
 
     /// The cluster as a file with every field that its provider uses, defaults included.
+    ///
+    /// ```
+    /// let dev = kprov::cluster::Cluster::Local(kprov::cluster::Cluster::local("dev").nodes(2));
+    /// assert!(dev.to_yaml().contains("nodes: 2\n"));
+    /// ```
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let value = serde_json::to_value(File::from(self.clone())).expect("a cluster serializes");
@@ -238,6 +243,13 @@ fn expected(sort: &Sort) -> &'static str {
 /// A file to begin with: every field that a provider uses, with what it means and its default.
 ///
 /// Example: `kprov::cluster::example("local")` for this machine, `"eks"` for Amazon EKS; `None` for other names.
+///
+/// ```
+/// use kprov::cluster::{Cluster, example};
+///
+/// let text = example("local").expect("a provider");
+/// assert!(Cluster::from_yaml("kprov.yaml", &text).is_ok());
+/// ```
 #[must_use]
 pub fn example(provider: &str) -> Option<String> {
     let of = match provider {

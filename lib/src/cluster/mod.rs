@@ -1,4 +1,11 @@
 //! Clusters as values: what is wanted, what is there, and the steps between.
+//!
+//! ```
+//! use kprov::cluster::Cluster;
+//!
+//! let dev = Cluster::from_yaml("dev.yaml", "apiVersion: kprov.dev/v1\nkind: Cluster\nname: dev\nnodes: 2\n").unwrap();
+//! assert_eq!(dev, Cluster::local("dev").nodes(2).into());
+//! ```
 
 use std::fmt;
 use std::future::Future;
@@ -17,10 +24,24 @@ pub use types::{
 };
 
 /// A cluster's name: a DNS label, at most 40 characters, so that names of its parts fit.
+///
+/// ```
+/// use kprov::cluster::Name;
+///
+/// let dev: Name = "dev".parse()?;
+/// assert_eq!(dev.as_str(), "dev");
+/// # Ok::<(), kprov::cluster::NameError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 /// Why a text is no cluster name.
+///
+/// ```
+/// use kprov::cluster::Name;
+///
+/// assert!("Dev_1".parse::<Name>().unwrap_err().to_string().starts_with("\"Dev_1\" is no cluster name"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no cluster name: use 1 to 40 lower-case letters, digits and '-', beginning and ending with a letter or digit"
@@ -54,6 +75,12 @@ impl Name {
 }
 
 /// Whether containers are real.
+///
+/// ```
+/// use kprov::cluster::{Cluster, Runtime};
+///
+/// assert_eq!(Cluster::local("dev").simulated().runtime, Runtime::Simulated);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Runtime {
@@ -65,6 +92,14 @@ pub enum Runtime {
 }
 
 /// The steps that lead from what is there to what is wanted; empty when nothing is to do.
+///
+/// ```
+/// use kprov::cluster::Plan;
+///
+/// let plan = Plan { steps: vec!["create the folder", "start the server"] };
+/// assert!(!plan.is_empty());
+/// assert_eq!(plan.to_string(), "create the folder\nstart the server\n");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan<S> {
     /// In this order.
@@ -86,6 +121,22 @@ impl<S: fmt::Display> fmt::Display for Plan<S> {
 }
 
 /// Hears how a long step goes on.
+///
+/// ```
+/// use kprov::cluster::Report;
+///
+/// struct Lines;
+///
+/// impl Report for Lines {
+///     fn says(&self, words: &str) {
+///         println!("  {words}");
+///     }
+///
+///     fn done(&self, step: &str) {
+///         println!("{step}");
+///     }
+/// }
+/// ```
 pub trait Report: Sync {
     /// A step has come to a new point, told in a few words.
     fn says(&self, words: &str);
@@ -96,6 +147,12 @@ pub trait Report: Sync {
 }
 
 /// Hears and says nothing.
+///
+/// ```
+/// use kprov::cluster::{Quiet, Report};
+///
+/// Quiet.says("nobody hears it");
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quiet;
 
@@ -104,6 +161,40 @@ impl Report for Quiet {
 }
 
 /// Brings clusters of one sort up and down.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use kprov::cluster::{Name, Plan, Provider, Report};
+///
+/// /// Clusters that are remembered and nothing else.
+/// struct Memory(std::sync::Mutex<Vec<String>>);
+///
+/// impl Provider for Memory {
+///     type Cluster = Name;
+///     type Observed = bool;
+///     type Step = String;
+///     type Access = String;
+///     type Error = Infallible;
+///
+///     async fn observe(&self, cluster: &Name) -> Result<bool, Infallible> {
+///         Ok(self.0.lock().unwrap().iter().any(|one| one == cluster.as_str()))
+///     }
+///
+///     fn plan(&self, want: Option<&Name>, have: &bool) -> Plan<String> {
+///         let missing = want.filter(|_| !have);
+///         Plan { steps: missing.map(ToString::to_string).into_iter().collect() }
+///     }
+///
+///     async fn perform(&self, step: &String, report: &dyn Report) -> Result<(), Infallible> {
+///         self.0.lock().unwrap().push(step.clone());
+///         Ok(report.done(step))
+///     }
+///
+///     async fn access(&self, cluster: &Name) -> Result<String, Infallible> {
+///         Ok(format!("memory://{cluster}"))
+///     }
+/// }
+/// ```
 pub trait Provider {
     /// What it can be asked for.
     type Cluster;

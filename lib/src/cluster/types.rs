@@ -8,6 +8,14 @@ use super::fields::Of;
 use super::{Name, NameError, Runtime};
 
 /// What a cluster should be, on the provider that shall bring it up.
+///
+/// ```
+/// use kprov::cluster::Cluster;
+///
+/// let dev = Cluster::from_yaml("dev.yaml", "apiVersion: kprov.dev/v1\nkind: Cluster\nname: dev\n").unwrap();
+/// assert_eq!(dev.name().as_str(), "dev");
+/// assert!(matches!(dev, Cluster::Local(local) if local.nodes == 1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cluster {
     /// On this machine.
@@ -17,6 +25,12 @@ pub enum Cluster {
 }
 
 /// The Kubernetes version that clusters have when nobody says otherwise; local ones have no other.
+///
+/// ```
+/// use kprov::cluster::{Cluster, VERSION};
+///
+/// assert_eq!(Cluster::eks("prod", "eu-central-1").version, VERSION);
+/// ```
 pub const VERSION: &str = "1.37";
 
 impl Cluster {
@@ -100,6 +114,14 @@ impl From<EksCluster> for Cluster {
 }
 
 /// A cluster on this machine.
+///
+/// ```
+/// use kprov::cluster::{Cluster, LocalCluster};
+///
+/// let dev = LocalCluster::new("dev".parse()?).nodes(3).port(6443).simulated();
+/// assert_eq!(dev.node_grace_seconds, LocalCluster::GRACE_SECONDS);
+/// # Ok::<(), kprov::cluster::NameError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalCluster {
     /// Name, unique on this machine.
@@ -149,6 +171,16 @@ impl LocalCluster {
 }
 
 /// A cluster on Amazon EKS.
+///
+/// ```
+/// use kprov::cluster::{Cluster, NodeGroup, Rights};
+///
+/// let prod = Cluster::eks("prod", "eu-central-1")
+///     .account("012345678901")
+///     .node_group(NodeGroup::new("web").instances(["m6i.large", "m5.large"]).size(2, 6))
+///     .grant("arn:aws:iam::012345678901:role/ops", Rights::Admin);
+/// assert_eq!(prod.addons, ["vpc-cni", "coredns", "kube-proxy"]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EksCluster {
     /// Name, unique in its account and region.
@@ -195,6 +227,14 @@ impl EksCluster {
 }
 
 /// The network of an EKS cluster.
+///
+/// ```
+/// use kprov::cluster::{Cluster, Nat, Network};
+///
+/// let mut prod = Cluster::eks("prod", "eu-central-1");
+/// prod.network = Network { zones: 2, ..Network::default() };
+/// assert_eq!((prod.network.cidr.as_str(), prod.network.nat), ("10.0.0.0/16", Nat::Single));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Addresses.
@@ -212,6 +252,12 @@ impl Default for Network {
 }
 
 /// Gateways by which private nodes reach the internet.
+///
+/// ```
+/// use kprov::cluster::{Nat, Network};
+///
+/// let network = Network { nat: Nat::PerZone, ..Network::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Nat {
@@ -224,6 +270,15 @@ pub enum Nat {
 }
 
 /// A group of equal nodes.
+///
+/// ```
+/// use kprov::cluster::{NodeGroup, Taint};
+///
+/// let mut batch = NodeGroup::new("batch").instances(["c6i.xlarge"]).size(0, 20);
+/// batch.spot = true;
+/// batch.taints.push(Taint { key: "dedicated".to_owned(), value: None, effect: "NoSchedule".to_owned() });
+/// assert_eq!(batch.disk_gib, 20);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeGroup {
@@ -280,6 +335,12 @@ impl NodeGroup {
 }
 
 /// A taint of the nodes of a group.
+///
+/// ```
+/// use kprov::cluster::Taint;
+///
+/// let batch = Taint { key: "dedicated".to_owned(), value: Some("batch".to_owned()), effect: "NoSchedule".to_owned() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taint {
     /// Key.
@@ -292,6 +353,12 @@ pub struct Taint {
 }
 
 /// Who may reach the API server, and as what.
+///
+/// ```
+/// use kprov::cluster::{Access, Endpoint};
+///
+/// let inside = Access { endpoint: Endpoint::Private, ..Access::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// From where.
@@ -307,6 +374,12 @@ impl Default for Access {
 }
 
 /// From where the API server can be reached.
+///
+/// ```
+/// use kprov::cluster::{Access, Endpoint};
+///
+/// assert_eq!(Access::default().endpoint, Endpoint::Public);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Endpoint {
@@ -319,6 +392,16 @@ pub enum Endpoint {
 }
 
 /// Rights of a user or a role of AWS.
+///
+/// ```
+/// use kprov::cluster::{Grant, Rights};
+///
+/// let ada = Grant {
+///     arn: "arn:aws:iam::012345678901:user/ada".to_owned(),
+///     rights: Rights::Edit,
+///     groups: vec!["shop".to_owned()],
+/// };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The user or role.
@@ -330,6 +413,13 @@ pub struct Grant {
 }
 
 /// What somebody may do in the whole cluster.
+///
+/// ```
+/// use kprov::cluster::{Cluster, Rights};
+///
+/// let prod = Cluster::eks("prod", "eu-central-1").grant("arn:aws:iam::012345678901:role/audit", Rights::View);
+/// assert_eq!(prod.access.grants[0].rights, Rights::View);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rights {
@@ -342,6 +432,13 @@ pub enum Rights {
 }
 
 /// How requests from outside get in.
+///
+/// ```
+/// use kprov::cluster::Ingress;
+///
+/// let nginx = Ingress { controller: "nginx".to_owned(), ..Ingress::default() };
+/// assert_eq!(nginx.class, "nginx");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ingress {
     /// `none` or `nginx`.

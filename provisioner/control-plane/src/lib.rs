@@ -1,6 +1,6 @@
 //! The bundled control plane: store, API server, controllers and scheduler.
 //!
-//! Layers only look down, as `ARCHITECTURE.md` says and `tests/tests/tidy.rs` holds. Nothing but `api` touches
+//! Layers only look down, as `ARCHITECTURE.md` says and `tests/tests/tidy` holds. Nothing but `api` touches
 //! the store; everything else speaks through [`client::Client`].
 
 pub mod api;

@@ -17,6 +17,14 @@ const WIDEST: usize = 160;
 /// 2 |   b: 1
 ///   |   ^
 /// ```
+///
+/// ```
+/// use kprov_schema::yaml::{excerpt, nodes};
+///
+/// let text = "a:\n  b: 1\n";
+/// let place = nodes(text)[0].as_ref().unwrap().find("a.b").at;
+/// assert!(excerpt(text, place).contains("2 |   b: 1\n"));
+/// ```
 #[must_use]
 pub fn excerpt(text: &str, span: Span) -> String {
     let (line, column) = (span.start.line as usize, span.start.column as usize);

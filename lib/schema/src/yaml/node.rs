@@ -5,6 +5,12 @@ use std::fmt;
 use serde_json::{Map, Number, Value};
 
 /// A place in a text: line and column, both from 1; a column is a character.
+///
+/// ```
+/// use kprov_schema::yaml::Place;
+///
+/// assert_eq!(Place { line: 2, column: 3 }.to_string(), "line 2, column 3");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Line, from 1.
@@ -20,6 +26,13 @@ impl fmt::Display for Place {
 }
 
 /// A piece of a text; its end is the place after it.
+///
+/// ```
+/// let node = kprov_schema::yaml::nodes("kind: Pod\n").remove(0)?;
+/// let span = node.get("kind").unwrap().span;
+/// assert_eq!((span.start.column, span.end.column), (7, 10));
+/// # Ok::<(), kprov_schema::yaml::YamlError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     /// Where it begins.
@@ -29,6 +42,15 @@ pub struct Span {
 }
 
 /// A value with its place.
+///
+/// ```
+/// let node = kprov_schema::yaml::nodes("kind: List\nitems: [a, b]\nrest:\n").remove(0)?;
+/// assert_eq!(node.get("kind").and_then(|kind| kind.text()), Some("List"));
+/// assert_eq!(node.get("items").unwrap().items().len(), 2);
+/// assert!(node.entry("rest").unwrap().value.is_null() && node.entries().len() == 3);
+/// assert_eq!(node.to_value()["items"][1], "b");
+/// # Ok::<(), kprov_schema::yaml::YamlError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Where the value stands.
@@ -38,6 +60,14 @@ pub struct Node {
 }
 
 /// What a value is.
+///
+/// ```
+/// use kprov_schema::yaml::{Content, nodes};
+///
+/// let node = nodes("[1, 2]\n").remove(0)?;
+/// assert!(matches!(&node.content, Content::List(items) if items.len() == 2));
+/// # Ok::<(), kprov_schema::yaml::YamlError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// A text, number, truth or null.
@@ -54,6 +84,14 @@ pub enum Content {
 }
 
 /// What a scalar means.
+///
+/// ```
+/// use kprov_schema::yaml::{Content, Meaning, nodes};
+///
+/// let node = nodes("yes\n").remove(0)?;
+/// assert!(matches!(&node.content, Content::Scalar { text, meaning: Meaning::Bool(true) } if text == "yes"));
+/// # Ok::<(), kprov_schema::yaml::YamlError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Meaning {
     /// Nothing.
@@ -67,6 +105,13 @@ pub enum Meaning {
 }
 
 /// A key of a map with its value.
+///
+/// ```
+/// let node = kprov_schema::yaml::nodes("a: 1\nb: 2\n").remove(0)?;
+/// let entry = &node.entries()[1];
+/// assert_eq!((entry.key.as_str(), entry.at.start.line), ("b", 2));
+/// # Ok::<(), kprov_schema::yaml::YamlError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// The key, as JSON would have it.
@@ -78,6 +123,13 @@ pub struct Entry {
 }
 
 /// How far a path could be followed.
+///
+/// ```
+/// let node = kprov_schema::yaml::nodes("spec: {replicas: 2}\n").remove(0)?;
+/// let found = node.find("spec.paused");
+/// assert!(!found.whole && found.at.start.line == 1);
+/// # Ok::<(), kprov_schema::yaml::YamlError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// The deepest value on the path.
@@ -153,6 +205,12 @@ impl Node {
     /// Follows a path as error messages write it, such as `spec.containers[0].image` or `data[a.b]`, as far as it leads.
     ///
     /// Keys may hold dots: the longest key that fits is taken.
+    ///
+    /// ```
+    /// let node = kprov_schema::yaml::nodes("spec:\n  containers:\n  - image: a\n").remove(0)?;
+    /// assert_eq!(node.find("spec.containers[0].image").at.start.line, 3);
+    /// # Ok::<(), kprov_schema::yaml::YamlError>(())
+    /// ```
     #[must_use]
     pub fn find(&self, path: &str) -> Found<'_> {
         let (mut node, mut at, mut rest) = (self, self.span, path);

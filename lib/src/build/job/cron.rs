@@ -34,7 +34,6 @@ text! {
 /// # use kprov::build::*;
 /// let backup = CronJob::new("backup", "@hourly", Container::new("backup", "shop:1"))
 ///     .concurrency(Concurrency::Forbid);
-/// # let _ = backup;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
@@ -53,7 +52,6 @@ part! {
     /// # use kprov::build::*;
     /// let report = Job::new("report", Container::new("report", "shop:1")).retries(1);
     /// let nightly = CronJob::new("nightly", "@daily", report);
-    /// # let _ = nightly;
     /// ```
     JobTemplate(batch::JobTemplateSpec)
 }
@@ -94,6 +92,18 @@ object! {
     namespaced CronJob(batch::CronJob)
 }
 
+/// When jobs start, and what is kept of them.
+///
+/// ```
+/// # use kprov::build::*;
+/// use std::time::Duration;
+/// let report = CronJob::new("report", "0 3 * * *", Container::new("report", "shop:1"))
+///     .time_zone("Europe/Berlin")
+///     .concurrency(Concurrency::Replace)
+///     .start_within(Duration::from_secs(300))
+///     .history(3, 1);
+/// let off = CronJob::new("off", "@daily", Container::new("report", "shop:1")).suspended();
+/// ```
 impl CronJob {
     /// Starts such a job by a schedule: minute, hour, day, month, weekday.
     ///

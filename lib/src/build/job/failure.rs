@@ -10,7 +10,6 @@ use crate::build::wraps::part;
 /// ```
 /// # use kprov::build::*;
 /// let rule = FailureRule::exit_code([42], Then::FailJob);
-/// # let _ = rule;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
@@ -38,6 +37,16 @@ part! {
     FailureRule(batch::PodFailurePolicyRule)
 }
 
+/// What a rule looks at.
+///
+/// ```
+/// # use kprov::build::*;
+/// let rules = [
+///     FailureRule::other_exit_code([0, 42], Then::Count).of_container("train"),
+///     FailureRule::condition("ConfigIssue", Then::FailJob),
+/// ];
+/// assert!(rules[0].build().on_exit_codes.is_some() && rules[1].build().on_pod_conditions.is_some());
+/// ```
 impl FailureRule {
     fn exit(codes: impl IntoIterator<Item = u8>, operator: &str, then: Then) -> Self {
         let requirement = batch::PodFailurePolicyOnExitCodesRequirement {

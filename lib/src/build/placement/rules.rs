@@ -47,12 +47,18 @@ part! {
     /// # use kprov::build::*;
     /// let web = Deployment::new("web", Container::new("web", "nginx:1.27"))
     ///     .spread_over(Spread::over(Topology::Zone).max_skew(2).strictly());
-    /// # let _ = web;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/>
     Spread(core::TopologySpreadConstraint)
 }
 
+/// How strictly.
+///
+/// ```
+/// # use kprov::build::*;
+/// let strict = Spread::over(Topology::Zone).max_skew(2).min_places(3);
+/// assert_eq!(strict.build().when_unsatisfiable, "DoNotSchedule");
+/// ```
 impl Spread {
     /// As evenly as possible, with one pod of difference between places.
     #[must_use]
@@ -102,12 +108,24 @@ part! {
     /// ```
     /// # use kprov::build::*;
     /// let it = Toleration::of("dedicated").value("db").no_schedule();
-    /// # let _ = it;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>
     Toleration(core::Toleration)
 }
 
+/// Which taints, by key, value and effect.
+///
+/// ```
+/// # use kprov::build::*;
+/// use std::time::Duration;
+/// let some = [
+///     Toleration::everything(),
+///     Toleration::of("example.com/slow").prefer_no_schedule(),
+///     Toleration::of("dedicated").value("db").no_execute(),
+///     Toleration::of("node.kubernetes.io/unreachable").no_execute_for(Duration::from_secs(30)),
+/// ];
+/// assert_eq!(some[3].build().toleration_seconds, Some(30));
+/// ```
 impl Toleration {
     /// Taints of that key, whatever their value and effect.
     #[must_use]
@@ -173,7 +191,6 @@ impl Toleration {
 /// ```
 /// # use kprov::build::*;
 /// let rule = LabelRule::label("tier").is_not_in(["test"]);
-/// # let _ = rule;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked<R> {
@@ -186,7 +203,6 @@ pub struct Looked<R> {
 /// ```
 /// # use kprov::build::*;
 /// let it = NodeRule::label("kubernetes.io/hostname").is_in(["node-1", "node-2"]);
-/// # let _ = it;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRule(Rule);
@@ -197,7 +213,6 @@ pub struct NodeRule(Rule);
 /// # use kprov::build::*;
 /// let web = Deployment::new("web", Container::new("web", "nginx:1.27"))
 ///     .away_from(&LabelRule::label("app").is_in(["zk"]), Topology::Host);
-/// # let _ = web;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelRule(Rule);
@@ -211,6 +226,10 @@ struct Rule {
 
 macro_rules! looks {
     ($name:ident) => {
+        /// ```
+        /// # use kprov::build::*;
+        /// let rule = NodeRule::label("kubernetes.io/arch").is_in(["arm64"]);
+        /// ```
         impl $name {
             /// Looks at the label of that key.
             #[must_use]
@@ -220,6 +239,15 @@ macro_rules! looks {
             }
         }
 
+        /// What must be true of the label.
+        ///
+        /// ```
+        /// # use kprov::build::*;
+        /// let ssd = NodeRule::label("disk").is_in(["ssd", "nvme"]);
+        /// let stable = LabelRule::label("tier").is_not_in(["test"]);
+        /// let owned = NodeRule::label("team").exists();
+        /// let free = NodeRule::label("team").is_absent();
+        /// ```
         impl Looked<$name> {
             fn rule(self, operator: &'static str, values: Vec<String>) -> $name {
                 $name(Rule { key: self.key, operator, values })
@@ -258,6 +286,13 @@ macro_rules! looks {
 looks!(NodeRule);
 looks!(LabelRule);
 
+/// What must be true of a label that is a whole number.
+///
+/// ```
+/// # use kprov::build::*;
+/// let large = NodeRule::label("example.com/cores").more_than(7);
+/// let small = NodeRule::label("example.com/cores").less_than(8);
+/// ```
 impl Looked<NodeRule> {
     /// Its value is a larger number.
     #[must_use]

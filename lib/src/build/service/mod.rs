@@ -1,19 +1,19 @@
 //! Services: one stable name and address for many pods.
 
+mod raw;
+mod reach;
 mod sort;
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use sort::{
     Any, Balanced, ClusterIp, ExternalName, Headless, LoadBalancer, NodePort, OnNodes, Reached, ServiceSort,
 };
 
-use super::amount::{Port, Target, Time};
-use super::object::{Namespaced, Object, named};
+use super::object::{Object, named};
 use super::text::{DnsLabel, Invalid, Name, Of};
 use super::workload::Selects;
 
@@ -31,7 +31,6 @@ use super::workload::Selects;
 /// let inside = web.expose("http");
 /// let outside = web.expose("http").node_port().at(30080);
 /// let database = Service::external_name("db", "db.example.com");
-/// # let _ = (inside, outside, database);
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/services-networking/service/>
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +43,6 @@ pub struct Service<S = ClusterIp>(core::Service, PhantomData<S>);
 /// let web = Deployment::new("web", Container::new("web", "nginx:1.27").port("http", 80));
 /// let by_workload = Service::new("web", &web);
 /// let by_labels = Service::new("web", [("app", "nginx")]);
-/// # let _ = (web, by_workload, by_labels);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` selects no pods",
@@ -52,6 +50,11 @@ pub struct Service<S = ClusterIp>(core::Service, PhantomData<S>);
 )]
 pub trait Selector {
     /// The labels.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// assert_eq!([("app", "web")].labels()["app"], "web");
+    /// ```
     #[track_caller]
     fn labels(self) -> BTreeMap<String, String>;
 }
@@ -78,6 +81,16 @@ impl Selector for BTreeMap<String, String> {
     }
 }
 
+/// What it leads to, and its sort.
+///
+/// ```
+/// # use kprov::build::*;
+/// let db = Service::without_selector("db").port(5432, 5432);
+/// let cloud = Service::external_name("cloud", "db.example.com");
+/// let peers = Service::new("peers", [("app", "db")]).port(5432, 5432).headless();
+/// let shop = Service::new("shop", [("app", "web")]).port(443, "https").load_balancer();
+/// assert_eq!(peers.build().spec.unwrap().cluster_ip.as_deref(), Some("None"));
+/// ```
 impl Service {
     /// A service for the pods of a workload, or for those that carry all these labels. So far it has no port.
     #[must_use]
@@ -135,6 +148,13 @@ impl Service<Any> {
     /// The same service with what its sort can do.
     ///
     /// Errors: it is of another sort, and its text says of which.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let found: Service<Any> = Service::new("web", [("app", "web")]).port(80, 8080).node_port().build().into();
+    /// let web = found.of_sort::<NodePort>()?.at(30080);
+    /// # Ok::<(), Invalid>(())
+    /// ```
     pub fn of_sort<S: ServiceSort>(self) -> Result<Service<S>, Invalid> {
         let spec = self.0.spec.as_ref();
         let kind = spec.and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP");
@@ -147,169 +167,12 @@ impl Service<Any> {
     }
 }
 
-/// What services with pods behind them have.
-impl<S> Service<S> {
-    /// Answers on `port` with the pods' port of that name or number. A name is the service port's name too.
-    #[must_use]
-    #[track_caller]
-    pub fn port(mut self, port: impl Of<Port>, target: impl Of<Target>) -> Self
-    where
-        S: Reached,
-    {
-        let target = target.checked();
-        let name = match &target {
-            Target::Name(name) => Some(name.to_string()),
-            Target::Number(_) => None,
-        };
-        self.push(core::ServicePort {
-            name,
-            port: port.checked().into(),
-            target_port: Some(target.into()),
-            ..core::ServicePort::default()
-        });
-        self
-    }
-
-    /// The same with a name of its own, which every port of a service with several must have.
-    ///
-    /// Up to 63 characters, while a container's port is named with up to 15.
-    #[must_use]
-    #[track_caller]
-    pub fn named_port(self, name: impl Of<DnsLabel>, port: impl Of<Port>, target: impl Of<Target>) -> Self
-    where
-        S: Reached,
-    {
-        let name = name.checked();
-        let mut service = self.port(port, target);
-        if let Some(last) = service.spec().ports.iter_mut().flatten().last() {
-            last.name = Some(name.into());
-        }
-        service
-    }
-
-    /// The same over UDP.
-    #[must_use]
-    #[track_caller]
-    pub fn udp_port(self, name: impl Of<DnsLabel>, port: impl Of<Port>, target: impl Of<Target>) -> Self
-    where
-        S: Reached,
-    {
-        let mut service = self.named_port(name, port, target);
-        if let Some(last) = service.spec().ports.iter_mut().flatten().last() {
-            last.protocol = Some("UDP".to_owned());
-        }
-        service
-    }
-
-    /// Sends a client to the same pod again, for as long after its last call.
-    #[must_use]
-    #[track_caller]
-    pub fn sticky(mut self, time: impl Time) -> Self
-    where
-        S: Reached,
-    {
-        let client_ip = Some(core::ClientIPConfig { timeout_seconds: Some(time.whole_seconds()) });
-        self.spec().session_affinity = Some("ClientIP".to_owned());
-        self.spec().session_affinity_config = Some(core::SessionAffinityConfig { client_ip });
-        self
-    }
-
-    /// Leads to pods before they are ready too, which peers need to find each other.
-    #[must_use]
-    pub fn unready_too(mut self) -> Self
-    where
-        S: Reached,
-    {
-        self.spec().publish_not_ready_addresses = Some(true);
-        self
-    }
-
-    fn push(&mut self, port: core::ServicePort) {
-        self.spec().ports.get_or_insert_default().push(port);
-    }
-}
-
-/// What services that are reached through nodes have.
-impl<S> Service<S> {
-    /// The first port's number on nodes, 30000 to 32767, instead of one that the cluster chooses.
-    ///
-    /// Panics when the service has no port.
-    #[must_use]
-    #[track_caller]
-    pub fn at(mut self, node_port: impl Of<Port>) -> Self
-    where
-        S: OnNodes,
-    {
-        let node_port = node_port.checked();
-        let name = self.0.metadata.name.clone().unwrap_or_default();
-        let first = self.spec().ports.iter_mut().flatten().next();
-        let first = first.unwrap_or_else(|| panic!("service {name} has no port yet: add one with `port(..)` first"));
-        first.node_port = Some(node_port.into());
-        self
-    }
-
-    /// The number on nodes of the port of that name.
-    ///
-    /// Panics when the service has no such port.
-    #[must_use]
-    #[track_caller]
-    pub fn port_at(mut self, port: impl Of<DnsLabel>, node_port: impl Of<Port>) -> Self
-    where
-        S: OnNodes,
-    {
-        let (port, node_port) = (port.checked(), node_port.checked());
-        let name = self.0.metadata.name.clone().unwrap_or_default();
-        let mut ports = self.spec().ports.iter_mut().flatten();
-        let found = ports.find(|one| one.name.as_deref() == Some(port.as_str()));
-        found.unwrap_or_else(|| panic!("service {name} has no port named {port}")).node_port = Some(node_port.into());
-        self
-    }
-
-    /// Shows the pods the client's own address: a node answers only with pods of its own.
-    #[must_use]
-    pub fn keep_source(mut self) -> Self
-    where
-        S: OnNodes,
-    {
-        self.spec().external_traffic_policy = Some("Local".to_owned());
-        self
-    }
-}
-
-/// What services with a load balancer have.
-impl<S> Service<S> {
-    /// Lets in only clients of this network, such as `10.0.0.0/8`; called again, of this one too.
-    #[must_use]
-    pub fn from_network(mut self, network: impl Into<String>) -> Self
-    where
-        S: Balanced,
-    {
-        self.spec().load_balancer_source_ranges.get_or_insert_default().push(network.into());
-        self
-    }
-
-    /// Which implementation gives the address, such as `service.k8s.aws/nlb`.
-    #[must_use]
-    #[track_caller]
-    pub fn class(mut self, class: impl Of<super::Key>) -> Self
-    where
-        S: Balanced,
-    {
-        self.spec().load_balancer_class = Some(class.checked().into());
-        self
-    }
-
-    /// Takes no ports on nodes, where the load balancer reaches pods by itself.
-    #[must_use]
-    pub fn without_node_ports(mut self) -> Self
-    where
-        S: Balanced,
-    {
-        self.spec().allocate_load_balancer_node_ports = Some(false);
-        self
-    }
-}
-
+/// Down to the struct.
+///
+/// ```
+/// # use kprov::build::*;
+/// let raw = Service::new("web", [("app", "web")]).edit(|raw| raw.metadata.uid = None).build();
+/// ```
 impl<S> Service<S> {
     fn spec(&mut self) -> &mut core::ServiceSpec {
         self.0.spec.get_or_insert_default()
@@ -328,75 +191,6 @@ impl<S> Service<S> {
         self
     }
 }
-
-impl From<core::Service> for Service<Any> {
-    fn from(raw: core::Service) -> Self {
-        Self(raw, PhantomData)
-    }
-}
-
-impl<S> From<Service<S>> for core::Service {
-    fn from(service: Service<S>) -> Self {
-        service.0
-    }
-}
-
-impl<S> AsRef<core::Service> for Service<S> {
-    fn as_ref(&self) -> &core::Service {
-        &self.0
-    }
-}
-
-impl<S> AsMut<core::Service> for Service<S> {
-    fn as_mut(&mut self) -> &mut core::Service {
-        &mut self.0
-    }
-}
-
-impl<S> k8s_openapi::Resource for Service<S> {
-    const API_VERSION: &'static str = <core::Service as k8s_openapi::Resource>::API_VERSION;
-    const GROUP: &'static str = <core::Service as k8s_openapi::Resource>::GROUP;
-    const KIND: &'static str = <core::Service as k8s_openapi::Resource>::KIND;
-    const VERSION: &'static str = <core::Service as k8s_openapi::Resource>::VERSION;
-    const URL_PATH_SEGMENT: &'static str = <core::Service as k8s_openapi::Resource>::URL_PATH_SEGMENT;
-    type Scope = <core::Service as k8s_openapi::Resource>::Scope;
-}
-
-impl<S> k8s_openapi::Metadata for Service<S> {
-    type Ty = ObjectMeta;
-
-    fn metadata(&self) -> &ObjectMeta {
-        &self.0.metadata
-    }
-
-    fn metadata_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
-    }
-}
-
-impl<S> serde::Serialize for Service<S> {
-    fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Service<Any> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        core::Service::deserialize(deserializer).map(Self::from)
-    }
-}
-
-impl<S> Object for Service<S> {
-    fn meta(&self) -> &ObjectMeta {
-        &self.0.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
-    }
-}
-
-impl<S> Namespaced for Service<S> {}
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,6 @@ pub trait ServiceSort {
 /// ```
 /// use kprov::build::*;
 /// let web = Service::new("web", [("app", "web")]).port(80, 8080);
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a service of sort `{Self}` has no ports",
@@ -30,7 +29,6 @@ pub trait Reached {}
 /// ```
 /// use kprov::build::*;
 /// let web = Service::new("web", [("app", "web")]).port(80, 8080).node_port().at(30080);
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a service of sort `{Self}` has no port on nodes",
@@ -44,7 +42,6 @@ pub trait OnNodes: Reached {}
 /// ```
 /// use kprov::build::*;
 /// let web = Service::new("web", [("app", "web")]).port(80, 8080).load_balancer().from_network("10.0.0.0/8");
-/// # let _ = web;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a service of sort `{Self}` has no load balancer",
@@ -69,14 +66,39 @@ macro_rules! sorts {
 
 sorts! {
     /// Reached inside the cluster, at an address of its own.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let inside: Service<ClusterIp> = Service::new("web", [("app", "web")]).port(80, "http");
+    /// ```
     ClusterIp = "ClusterIP": Reached;
     /// Without an address: its name leads to the pods themselves.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let peers: Service<Headless> = Service::new("peers", [("app", "db")]).port(5432, 5432).headless();
+    /// ```
     Headless = "headless": Reached;
     /// Reached at a port of every node too.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let outside: Service<NodePort> = Service::new("web", [("app", "web")]).port(80, "http").node_port();
+    /// ```
     NodePort = "NodePort": Reached, OnNodes;
     /// Reached at an address outside the cluster too.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let public: Service<LoadBalancer> = Service::new("web", [("app", "web")]).port(443, "https").load_balancer();
+    /// ```
     LoadBalancer = "LoadBalancer": Reached, OnNodes, Balanced;
     /// A name for a host elsewhere.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let cloud: Service<ExternalName> = Service::external_name("cloud", "db.example.com");
+    /// ```
     ExternalName = "ExternalName": ;
 }
 
@@ -87,7 +109,6 @@ sorts! {
 /// let raw = Service::new("web", [("app", "web")]).build();
 /// let service: Service<Any> = raw.into();
 /// let inside = service.of_sort::<ClusterIp>().expect("it has no type of its own");
-/// # let _ = inside;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Any {}

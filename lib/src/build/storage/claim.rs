@@ -17,12 +17,20 @@ object! {
     /// use kprov::build::*;
     /// let data = PersistentVolumeClaim::new("data", "4Gi").class("fast");
     /// let db = Container::new("db", "mysql:8").mount(&data, "/var/lib/mysql");
-    /// # let _ = db;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#persistentvolumeclaims>
     namespaced PersistentVolumeClaim(core::PersistentVolumeClaim)
 }
 
+/// Which volume fits.
+///
+/// ```
+/// # use kprov::build::*;
+/// let shared = PersistentVolumeClaim::new("shared", "4Gi").access(Access::ReadWriteMany).class("nfs");
+/// let by_hand = PersistentVolumeClaim::new("by-hand", "4Gi").without_class().volume_label("disk", "ssd");
+/// let this_one = PersistentVolumeClaim::new("this-one", "4Gi").volume("pv-1");
+/// let raw = PersistentVolumeClaim::new("raw", "100Gi").block();
+/// ```
 impl PersistentVolumeClaim {
     /// At least that much, mounted for writing by one node at a time ([`Access::ReadWriteOnce`]), of the cluster's
     /// default class.

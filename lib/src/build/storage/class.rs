@@ -14,12 +14,23 @@ object! {
     /// use kprov::build::*;
     /// let fast = StorageClass::new("fast", "ebs.csi.aws.com").parameter("type", "io1").reclaim(Reclaim::Retain);
     /// let data = PersistentVolumeClaim::new("data", "4Gi").class(&fast);
-    /// # let _ = data;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/storage/storage-classes/>
     cluster StorageClass(storage::StorageClass)
 }
 
+/// How volumes are made, and for whom.
+///
+/// ```
+/// # use kprov::build::*;
+/// let fast = StorageClass::new("fast", "ebs.csi.aws.com")
+///     .parameter("type", "gp3")
+///     .reclaim(Reclaim::Retain)
+///     .wait_for_first_consumer()
+///     .growing()
+///     .mount_option("noatime")
+///     .by_default();
+/// ```
 impl StorageClass {
     /// A class whose volumes that provisioner makes.
     #[must_use]

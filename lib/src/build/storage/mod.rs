@@ -13,7 +13,6 @@ pub use volume::{PersistentVolume, Source};
 /// ```
 /// use kprov::build::*;
 /// let shared = PersistentVolumeClaim::new("shared", "4Gi").access(Access::ReadWriteMany);
-/// # let _ = shared;
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,6 @@ pub enum Access {
 /// ```
 /// use kprov::build::*;
 /// let kept = StorageClass::new("kept", "ebs.csi.aws.com").reclaim(Reclaim::Retain);
-/// # let _ = kept;
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#reclaiming>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,6 @@ object! {
     ///     .mount_option("nfsvers=4.1");
     /// let disk = PersistentVolume::new("disk", "1Ti", Source::local("/mnt/ssd1"))
     ///     .on_nodes(NodeRule::label("kubernetes.io/hostname").is_in(["node-1"]));
-    /// # let _ = (share, disk);
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>
     cluster PersistentVolume(core::PersistentVolume)
@@ -33,11 +32,22 @@ part! {
     /// ```
     /// use kprov::build::*;
     /// let disk = Source::csi("ebs.csi.aws.com", "vol-0eb2505986bf40ee1").file_system("ext4");
-    /// # let _ = disk;
     /// ```
     Source(core::PersistentVolumeSpec)
 }
 
+/// Where it comes from.
+///
+/// ```
+/// # use kprov::build::*;
+/// let sources = [
+///     Source::host_path("/srv/data"),
+///     Source::local("/mnt/ssd1").file_system("xfs"),
+///     Source::nfs("10.0.0.7", "/exports/shop"),
+///     Source::csi("ebs.csi.aws.com", "vol-0eb2505986bf40ee1"),
+/// ];
+/// assert_eq!(sources[1].build().local.unwrap().fs_type.as_deref(), Some("xfs"));
+/// ```
 impl Source {
     fn of(set: impl FnOnce(&mut core::PersistentVolumeSpec)) -> Self {
         let mut spec = core::PersistentVolumeSpec::default();
@@ -82,7 +92,6 @@ impl Source {
     /// ```
     /// # use kprov::build::*;
     /// let disk = PersistentVolume::new("data", "400Gi", Source::gce_disk("my-data-disk").file_system("ext4"));
-    /// # let _ = disk;
     /// ```
     #[must_use]
     pub fn gce_disk(name: impl Into<String>) -> Self {
@@ -108,6 +117,21 @@ impl Source {
     }
 }
 
+/// Who gets it, and what becomes of it.
+///
+/// ```
+/// # use kprov::build::*;
+/// let data = PersistentVolumeClaim::new("data", "100Gi").namespace("shop");
+/// let disk = PersistentVolume::new("disk", "100Gi", Source::local("/dev/sdb"))
+///     .class("local")
+///     .block()
+///     .reclaim(Reclaim::Retain)
+///     .reserved_for(&data)
+///     .on_nodes(NodeRule::label("kubernetes.io/hostname").is_in(["node-1"]));
+/// let share = PersistentVolume::new("share", "1Ti", Source::nfs("10.0.0.7", "/exports"))
+///     .access(Access::ReadWriteMany)
+///     .mount_option("nfsvers=4.1");
+/// ```
 impl PersistentVolume {
     /// A volume of that size, mounted for writing by one node at a time ([`Access::ReadWriteOnce`]).
     #[must_use]
@@ -152,7 +176,6 @@ impl PersistentVolume {
     /// ```
     /// # use kprov::build::*;
     /// let scratch = PersistentVolume::new("scratch", "1Gi", Source::nfs("10.0.0.7", "/scratch")).recycle();
-    /// # let _ = scratch;
     /// ```
     /// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#recycle>
     #[must_use]

@@ -16,11 +16,16 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let site = Volume::config_map("site").item("nginx.conf", "nginx.conf").mode(0o444);
-    /// # let _ = site;
     /// ```
     Files
 }
 
+/// Which files, and who may read them.
+///
+/// ```
+/// # use kprov::build::*;
+/// let site = Volume::config_map("site").item("nginx.conf", "conf.d/site.conf").mode(0o444).optional();
+/// ```
 impl Files {
     /// Only this key, under that path; called again, this one too.
     #[must_use]
@@ -64,7 +69,6 @@ impl Files {
 /// ```
 /// # use kprov::build::*;
 /// let info = Volume::downward("podinfo").file("labels", MetaField::Labels);
-/// # let _ = info;
 /// ```
 /// Source: <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#available-fields>
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +113,6 @@ impl MetaField {
 /// ```
 /// # use kprov::build::*;
 /// let info = Volume::downward("podinfo").file("name", MetaField::PodName);
-/// # let _ = info;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be written into a file",
@@ -126,11 +129,18 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let info = Volume::downward("podinfo").resource("limit", "web", ResourceField::memory_limit());
-    /// # let _ = info;
     /// ```
     Downward
 }
 
+/// What is written into which file.
+///
+/// ```
+/// # use kprov::build::*;
+/// let info = Volume::downward("podinfo")
+///     .file("labels", MetaField::Labels)
+///     .resource("memory", "web", ResourceField::memory_limit());
+/// ```
 impl Downward {
     fn push(mut self, file: core::DownwardAPIVolumeFile) -> Self {
         self.0.downward_api.get_or_insert_default().items.get_or_insert_default().push(file);
@@ -162,11 +172,22 @@ kind! {
     /// # use kprov::build::*;
     /// use std::time::Duration;
     /// let all = Volume::projected("all").secret("db").token("token", "vault", Duration::from_secs(3600));
-    /// # let _ = all;
     /// ```
     Projected
 }
 
+/// What comes together in the folder.
+///
+/// ```
+/// # use kprov::build::*;
+/// use std::time::Duration;
+/// let all = Volume::projected("all")
+///     .config_map("settings")
+///     .secret("db")
+///     .file("name", MetaField::PodName)
+///     .token("token", "vault", Duration::from_secs(3600))
+///     .mode(0o400);
+/// ```
 impl Projected {
     fn push(mut self, source: core::VolumeProjection) -> Self {
         self.0.projected.get_or_insert_default().sources.get_or_insert_default().push(source);
@@ -223,7 +244,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::config_map("site").item("nginx.conf", "nginx.conf").mode(0o444);
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]
@@ -238,7 +258,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::secret("db").mode(0o400);
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]
@@ -253,7 +272,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::downward("podinfo").file("labels", MetaField::Labels);
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]
@@ -267,7 +285,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::projected("all").config_map("settings").secret("db").file("name", MetaField::PodName);
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]

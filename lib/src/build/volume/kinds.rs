@@ -19,7 +19,6 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let cache = Volume::empty_dir("cache").in_memory();
-    /// # let _ = cache;
     /// ```
     EmptyDir
 }
@@ -37,6 +36,11 @@ impl EmptyDir {
     }
 
     /// Evicts the pod when it holds more.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let cache = Volume::empty_dir("cache").size_limit("64Mi");
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn size_limit(mut self, size: impl Of<Bytes>) -> Self {
@@ -51,7 +55,6 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let logs = Volume::host_path("logs", "/var/log");
-    /// # let _ = logs;
     /// ```
     HostPath
 }
@@ -61,7 +64,6 @@ kind! {
 /// ```
 /// # use kprov::build::*;
 /// let logs = Volume::host_path("logs", "/var/log").must_be(HostPathType::Directory);
-/// # let _ = logs;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostPathType {
@@ -83,6 +85,11 @@ pub enum HostPathType {
 
 impl HostPath {
     /// What must be there before the pod starts; without it nothing is checked.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let socket = Volume::host_path("socket", "/run/app.sock").must_be(HostPathType::Socket);
+    /// ```
     #[must_use]
     pub fn must_be(mut self, what: HostPathType) -> Self {
         self.0.host_path.get_or_insert_default().type_ = Some(format!("{what:?}"));
@@ -96,7 +103,6 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let data = Volume::claim("data").read_only();
-    /// # let _ = data;
     /// ```
     Claimed
 }
@@ -116,7 +122,6 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let scratch = Volume::ephemeral("scratch", PersistentVolumeClaim::new("scratch", "10Gi"));
-    /// # let _ = scratch;
     /// ```
     Ephemeral
 }
@@ -127,7 +132,6 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let model = Volume::image("model", "registry.example.com/models/small:1").pull(Pull::Always);
-    /// # let _ = model;
     /// ```
     ImageVolume
 }
@@ -147,7 +151,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::empty_dir("cache").in_memory().size_limit(Bytes::mib(64));
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]
@@ -160,7 +163,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::host_path("logs", "/var/log").must_be(HostPathType::Directory);
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]
@@ -174,7 +176,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let web = Container::new("web", "shop:1").mount(Volume::claim("data").read_only(), "/data");
-    /// # let _ = web;
     /// ```
     #[must_use]
     #[track_caller]
@@ -189,7 +190,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::ephemeral("scratch", PersistentVolumeClaim::new("scratch", Bytes::gib(10)));
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]
@@ -209,7 +209,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::image("model", "registry.example.com/models/small:1");
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]

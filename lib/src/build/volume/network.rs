@@ -12,7 +12,6 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let data = Volume::nfs("data", "10.0.0.7", "/exports/data").read_only();
-    /// # let _ = data;
     /// ```
     Nfs
 }
@@ -32,11 +31,19 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let vault = Volume::csi("vault", "secrets-store.csi.k8s.io").read_only();
-    /// # let _ = vault;
     /// ```
     Csi
 }
 
+/// What the driver is told.
+///
+/// ```
+/// # use kprov::build::*;
+/// let certs = Volume::csi("certs", "csi.cert-manager.io")
+///     .attribute("csi.cert-manager.io/issuer-name", "ca")
+///     .fs_type("ext4")
+///     .read_only();
+/// ```
 impl Csi {
     fn source(&mut self) -> &mut core::CSIVolumeSource {
         self.0.csi.get_or_insert_default()
@@ -70,11 +77,16 @@ kind! {
     /// ```
     /// # use kprov::build::*;
     /// let disk = Volume::iscsi("disk", "10.0.0.8:3260", "iqn.2001-04.com.example:disk", 0).fs_type("ext4");
-    /// # let _ = disk;
     /// ```
     NetworkDisk
 }
 
+/// How it is mounted.
+///
+/// ```
+/// # use kprov::build::*;
+/// let disk = Volume::iscsi("disk", "10.0.0.8:3260", "iqn.2001-04.com.example:disk", 0).fs_type("xfs").read_only();
+/// ```
 impl NetworkDisk {
     /// The file system, such as `ext4`.
     #[must_use]
@@ -106,7 +118,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::nfs("data", "10.0.0.7", "/exports/data");
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]
@@ -116,6 +127,11 @@ impl Volume {
     }
 
     /// A disk by iSCSI: the portal's address, the target's qualified name, the number of the unit.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let disk = Volume::iscsi("disk", "10.0.0.8:3260", "iqn.2001-04.com.example:disk", 0);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn iscsi(name: impl Of<DnsLabel>, portal: impl Into<String>, iqn: impl Into<String>, lun: u8) -> NetworkDisk {
@@ -129,6 +145,11 @@ impl Volume {
     }
 
     /// A disk by Fibre Channel: the targets' world wide names, the number of the unit.
+    ///
+    /// ```
+    /// # use kprov::build::*;
+    /// let disk = Volume::fibre_channel("disk", ["50060e801049cfd1"], 2);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn fibre_channel(
@@ -150,7 +171,6 @@ impl Volume {
     /// ```
     /// # use kprov::build::*;
     /// let it = Volume::csi("vault", "secrets-store.csi.k8s.io").attribute("secretProviderClass", "db");
-    /// # let _ = it;
     /// ```
     #[must_use]
     #[track_caller]

@@ -29,6 +29,17 @@ pub use pods::pod_trouble;
 pub(super) use pods::{Trouble, trouble_of};
 
 /// Whether an object does what it is there for.
+///
+/// ```
+/// use kprov::client::Readiness;
+///
+/// fn told(readiness: &Readiness) -> &str {
+///     match readiness {
+///         Readiness::Ready => "ready",
+///         Readiness::Waiting(why) | Readiness::Failed(why) => why,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// It does.
