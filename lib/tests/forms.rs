@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use kprov::build::*;
 use kprov::k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
 use kprov::k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use serde_json::json;
 
 fn short() -> Deployment {
     let httpd = Container::new("alpine-ctr", "httpd:alpine").unnamed_port(80);
