@@ -185,7 +185,7 @@ impl LocalCluster {
 pub struct EksCluster {
     /// Name, unique in its account and region.
     pub name: Name,
-    /// Region of AWS.
+    /// Region of AWS, such as `eu-central-1`.
     pub region: String,
     /// Account that must be used, 12 digits.
     pub account: Option<String>,
@@ -199,7 +199,7 @@ pub struct EksCluster {
     pub access: Access,
     /// How requests from outside get in.
     pub ingress: Ingress,
-    /// Addons of EKS.
+    /// Addons of EKS by their names there, such as `coredns`.
     pub addons: Vec<String>,
 }
 
@@ -237,7 +237,7 @@ impl EksCluster {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// Addresses.
+    /// Addresses of its machines, as a network such as `10.0.0.0/16`.
     pub cidr: String,
     /// Number of availability zones.
     pub zones: u32,
@@ -404,7 +404,7 @@ pub enum Endpoint {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The user or role.
+    /// The user or role by its ARN, such as `arn:aws:iam::012345678901:role/ops`.
     pub arn: String,
     /// What it may do in the whole cluster.
     pub rights: Rights,
