@@ -14,7 +14,7 @@ use super::Client;
 use super::error::ClientError;
 use super::inventory::Set;
 use super::place::{Id, Place};
-use super::report::{Did, Outcome, Progress, Report};
+use super::report::{Progress, Report};
 use crate::Bundle;
 use crate::bundle::Stage;
 use run::{Inside, Run};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use kprov_tests::cluster::TestCluster;
 
@@ -77,7 +77,7 @@ fn revisions(cluster: &TestCluster) -> BTreeSet<String> {
 const RUNNING: &[&str] = &["store.redb", "serve.log", "nodes", "node-1", "cache"];
 
 /// The files of a cluster and the kubeconfig besides [`RUNNING`], with what is in them and when that was written.
-fn files(cluster: &TestCluster) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
+fn files(cluster: &TestCluster) -> BTreeMap<PathBuf, ((i64, i64), Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut folders = vec![cluster.home().to_owned()];
     while let Some(folder) = folders.pop() {
@@ -87,8 +87,8 @@ fn files(cluster: &TestCluster) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
             if kind.is_dir() && !RUNNING.iter().any(|one| name == *one) {
                 folders.push(path);
             } else if kind.is_file() && !RUNNING.iter().any(|one| name == *one) {
-                let written = entry.metadata().unwrap().modified().unwrap();
-                found.insert(path.clone(), (written, fs::read(path).unwrap()));
+                let about = entry.metadata().unwrap();
+                found.insert(path.clone(), ((about.mtime(), about.mtime_nsec()), fs::read(path).unwrap()));
             }
         }
     }
