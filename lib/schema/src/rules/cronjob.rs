@@ -1,12 +1,12 @@
 //! Cron jobs: jobs that come again and again.
 
-use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus};
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec};
 use k8s_openapi::api::core::v1::Container;
 
 use super::check::{Errors, Path, list, text};
 use super::pod::defaults::default_text;
-use super::pod::{same, set_generation, warnings};
-use super::{job, scale};
+use super::pod::warnings;
+use super::{job, parts, scale};
 use crate::cron;
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::status::FieldError;
@@ -75,21 +75,8 @@ impl Rules for CronJob {
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
-        match (old, write) {
-            (None, _) => {
-                self.metadata.generation = Some(1);
-                self.status = Some(CronJobStatus::default());
-            }
-            (Some(old), Write::Status) => {
-                self.metadata.generation = old.metadata.generation;
-                self.spec.clone_from(&old.spec);
-            }
-            (Some(old), _) => {
-                self.status.clone_from(&old.status);
-                let changed = !same(&self.spec, &old.spec);
-                set_generation(&mut self.metadata.generation, old.metadata.generation, changed);
-            }
-        }
+        let old = old.map(|old| (&old.metadata, &old.spec, &old.status));
+        parts::prepare_counted((&mut self.metadata, &mut self.spec, &mut self.status), old, write);
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::check::{Errors, Path};
 use super::pod::defaults::default_text;
-use super::pod::{defaults, same, set_generation, validate, warnings};
-use super::scale;
+use super::pod::{defaults, same, validate, warnings};
+use super::{parts, scale};
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::object::Object;
 use crate::selector::{self, Labels};
@@ -99,25 +99,14 @@ impl Rules for DaemonSet {
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
-        match (old, write) {
-            (None, _) => {
-                self.metadata.generation = Some(1);
-                self.status = Some(DaemonSetStatus::default());
-                set_template_generation(self, template_generation(self).max(1));
-            }
-            (Some(old), Write::Status) => {
-                self.metadata.generation = old.metadata.generation;
-                self.spec.clone_from(&old.spec);
-                set_template_generation(self, template_generation(old));
-            }
-            (Some(old), _) => {
-                self.status.clone_from(&old.status);
-                let template_changed = !same(&self.spec.template, &old.spec.template);
-                set_template_generation(self, template_generation(old) + i64::from(template_changed));
-                let changed = !same(&self.spec, &old.spec);
-                set_generation(&mut self.metadata.generation, old.metadata.generation, changed);
-            }
-        }
+        let templates = match (old, write) {
+            (None, _) => template_generation(self).max(1),
+            (Some(old), Write::Status) => template_generation(old),
+            (Some(old), _) => template_generation(old) + i64::from(!same(&self.spec.template, &old.spec.template)),
+        };
+        set_template_generation(self, templates);
+        let old = old.map(|old| (&old.metadata, &old.spec, &old.status));
+        parts::prepare_counted((&mut self.metadata, &mut self.spec, &mut self.status), old, write);
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{
-    Job, JobSpec, JobStatus, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
-    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule, SuccessPolicy, SuccessPolicyRule,
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule, SuccessPolicy, SuccessPolicyRule,
 };
 use k8s_openapi::api::core::v1::{Affinity, Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::check::{Errors, Path, list, text};
 use super::pod::defaults::default_text;
-use super::pod::{defaults, same, set_generation, validate, warnings};
-use super::{job_status, scale};
+use super::pod::{defaults, same, validate, warnings};
+use super::{job_status, parts, scale};
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::names;
@@ -83,22 +83,11 @@ impl Rules for Job {
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
-        match (old, write) {
-            (None, _) => {
-                make_selector(self);
-                self.metadata.generation = Some(1);
-                self.status = Some(JobStatus::default());
-            }
-            (Some(old), Write::Status) => {
-                self.metadata.generation = old.metadata.generation;
-                self.spec.clone_from(&old.spec);
-            }
-            (Some(old), _) => {
-                self.status.clone_from(&old.status);
-                let changed = !same(&self.spec, &old.spec);
-                set_generation(&mut self.metadata.generation, old.metadata.generation, changed);
-            }
+        if old.is_none() {
+            make_selector(self);
         }
+        let old = old.map(|old| (&old.metadata, &old.spec, &old.status));
+        parts::prepare_counted((&mut self.metadata, &mut self.spec, &mut self.status), old, write);
         // Upstream takes them when it reads the stored object, so a bad one is not complained of twice.
         if names::label_value(text(&self.metadata.name)).is_empty() {
             take_labels(self);

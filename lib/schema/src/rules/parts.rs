@@ -30,6 +30,19 @@ pub(crate) fn prepare<S: Clone + PartialEq + Serialize, T: Clone + Default>(
     }
 }
 
+/// The same for a kind whose new objects say that nothing has been counted yet.
+pub(crate) fn prepare_counted<S: Clone + PartialEq + Serialize, T: Clone + Default>(
+    (metadata, spec, status): (&mut ObjectMeta, &mut S, &mut Option<T>),
+    old: Option<(&ObjectMeta, &S, &Option<T>)>,
+    write: Write,
+) {
+    let is_new = old.is_none();
+    prepare((metadata, spec, status), old, write);
+    if is_new {
+        *status = Some(T::default());
+    }
+}
+
 /// Prepares an object without a status whose spec is counted by its generation.
 pub(crate) fn prepare_spec<S: Clone + PartialEq + Serialize>(
     (metadata, spec): (&mut ObjectMeta, &mut S),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::check::{Errors, Path};
 use super::pod::{defaults, same, set_generation, validate, warnings};
-use super::{scale, workload};
+use super::{parts, scale, workload};
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::selector::Labels;
@@ -66,21 +66,8 @@ impl Rules for ReplicationController {
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
-        match (old, write) {
-            (None, _) => {
-                self.metadata.generation = Some(1);
-                self.status = Some(ReplicationControllerStatus::default());
-            }
-            (Some(old), Write::Status) => {
-                self.metadata.generation = old.metadata.generation;
-                self.spec.clone_from(&old.spec);
-            }
-            (Some(old), _) => {
-                self.status.clone_from(&old.status);
-                let changed = !same(&self.spec, &old.spec);
-                set_generation(&mut self.metadata.generation, old.metadata.generation, changed);
-            }
-        }
+        let old = old.map(|old| (&old.metadata, &old.spec, &old.status));
+        parts::prepare_counted((&mut self.metadata, &mut self.spec, &mut self.status), old, write);
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {

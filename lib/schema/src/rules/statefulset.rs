@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::check::{Errors, Path, list, text};
 use super::pod::defaults::default_text;
-use super::pod::{defaults, same, set_generation, validate, warnings};
-use super::{claim, scale};
+use super::pod::{defaults, same, validate, warnings};
+use super::{claim, parts, scale};
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::meta::MetaRules;
 use crate::names::{self, NameRule};
@@ -64,23 +64,11 @@ impl Rules for StatefulSet {
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
-        match (old, write) {
-            (None, _) => {
-                self.metadata.generation = Some(1);
-                self.status = Some(StatefulSetStatus::default());
-                drop_unavailable(&mut self.spec, None);
-            }
-            (Some(old), Write::Status) => {
-                self.metadata.generation = old.metadata.generation;
-                self.spec.clone_from(&old.spec);
-            }
-            (Some(old), _) => {
-                self.status.clone_from(&old.status);
-                drop_unavailable(&mut self.spec, Some(&old.spec));
-                let changed = !same(&self.spec, &old.spec);
-                set_generation(&mut self.metadata.generation, old.metadata.generation, changed);
-            }
+        if write != Write::Status {
+            drop_unavailable(&mut self.spec, old.map(|old| &old.spec));
         }
+        let old = old.map(|old| (&old.metadata, &old.spec, &old.status));
+        parts::prepare_counted((&mut self.metadata, &mut self.spec, &mut self.status), old, write);
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {

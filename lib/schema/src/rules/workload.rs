@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::check::{Errors, Path};
 use super::pod::{defaults, same, set_generation, warnings};
-use super::scale;
+use super::{parts, scale};
 use crate::kind::{Column, Reset, Rules, Selectable, Subresource, Write};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
@@ -156,21 +156,8 @@ impl Rules for ReplicaSet {
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
-        match (old, write) {
-            (None, _) => {
-                self.metadata.generation = Some(1);
-                self.status = Some(ReplicaSetStatus::default());
-            }
-            (Some(old), Write::Status) => {
-                self.metadata.generation = old.metadata.generation;
-                self.spec.clone_from(&old.spec);
-            }
-            (Some(old), _) => {
-                self.status.clone_from(&old.status);
-                let changed = !same(&self.spec, &old.spec);
-                set_generation(&mut self.metadata.generation, old.metadata.generation, changed);
-            }
-        }
+        let old = old.map(|old| (&old.metadata, &old.spec, &old.status));
+        parts::prepare_counted((&mut self.metadata, &mut self.spec, &mut self.status), old, write);
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {
