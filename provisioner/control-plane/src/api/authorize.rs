@@ -160,56 +160,75 @@ fn refusal(user: &User, wanted: &Attributes) -> Status {
     errors::forbidden(&resource, wanted.name(), &message)
 }
 
-/// What every node agent may do with a resource, whatever object of it.
-const NODE_FREE: &[(&str, &str, &[&str])] = &[
-    ("", "services", &["get", "list", "watch"]),
-    ("discovery.k8s.io", "endpointslices", &["get", "list", "watch"]),
-    ("", "endpoints", &["get", "list", "watch"]),
-    ("", "namespaces", &["get", "list", "watch"]),
-    ("", "nodes", &["create"]),
-    ("", "events", &["create", "update", "patch"]),
-    ("events.k8s.io", "events", &["create", "update", "patch"]),
-    ("node.k8s.io", "runtimeclasses", &["get", "list", "watch"]),
-    ("storage.k8s.io", "csidrivers", &["get", "list", "watch"]),
-    ("networking.k8s.io", "networkpolicies", &["get", "list", "watch"]),
-    ("networking.k8s.io", "ingresses", &["get", "list", "watch"]),
-    ("networking.k8s.io", "ingressclasses", &["get", "list", "watch"]),
-];
-
-/// Whether a table of group, resource and verbs allows it, whatever object it is about.
-fn is_listed(wanted: &Attributes, table: &[(&str, &str, &[&str])]) -> bool {
-    let place = &wanted.place;
-    table.iter().any(|(group, plural, verbs)| {
-        place.group == *group
-            && place.plural == *plural
-            && place.subresource.is_empty()
-            && verbs.contains(&&*wanted.verb)
-    })
+/// What an agent asks, about whose node.
+struct ByNode<'a> {
+    core: &'a Core,
+    node: &'a str,
+    wanted: &'a Attributes,
 }
 
-/// Node authorization: an agent touches its own node, its own pods, what those pods use.
+/// A resource, or a part of it, and what node agents may do with it.
+struct NodeRow {
+    /// Group, plural, subresource.
+    resource: (&'static str, &'static str, &'static str),
+    allows: fn(&ByNode<'_>) -> bool,
+}
+
+const fn row(
+    group: &'static str,
+    plural: &'static str,
+    part: &'static str,
+    allows: fn(&ByNode<'_>) -> bool,
+) -> NodeRow {
+    NodeRow { resource: (group, plural, part), allows }
+}
+
+/// Node authorization: an agent touches its own node, its own pods, what those pods use. What has no row is refused.
 ///
 /// Source: <https://kubernetes.io/docs/reference/access-authn-authz/node/>
+const NODE_ROWS: &[NodeRow] = &[
+    row("", "services", "", reads),
+    row("discovery.k8s.io", "endpointslices", "", reads),
+    row("", "endpoints", "", reads),
+    row("", "namespaces", "", reads),
+    row("node.k8s.io", "runtimeclasses", "", reads),
+    row("storage.k8s.io", "csidrivers", "", reads),
+    row("networking.k8s.io", "networkpolicies", "", reads),
+    row("networking.k8s.io", "ingresses", "", reads),
+    row("networking.k8s.io", "ingressclasses", "", reads),
+    row("", "persistentvolumes", "", reads),
+    row("", "events", "", writes_events),
+    row("events.k8s.io", "events", "", writes_events),
+    row("", "nodes", "", |by| by.wanted.verb == "create" || own_node(by.node, by.wanted)),
+    row("", "nodes", "status", |by| own_node(by.node, by.wanted)),
+    row("", "pods", "", own_pods),
+    row("", "pods", "status", |by| by.wanted.verb != "create" && is_own_pod(by)),
+    row("coordination.k8s.io", "leases", "", own_lease),
+    row("", "serviceaccounts", "token", |by| by.wanted.verb == "create" && used(by, uses_account)),
+    row("", "secrets", "", |by| reads_one(by.wanted) && used(by, uses_secret)),
+    row("", "configmaps", "", |by| reads_one(by.wanted) && used(by, uses_config_map)),
+    row("", "persistentvolumeclaims", "", |by| by.wanted.reads() && used(by, uses_claim)),
+];
+
 fn node(core: &Core, user: &User, wanted: &Attributes) -> bool {
     let Some(node) = user.node_name().filter(|_| wanted.is_resource()) else { return false };
     let place = &wanted.place;
-    if is_listed(wanted, NODE_FREE) {
-        return true;
-    }
-    match (place.group.as_str(), place.plural.as_str(), place.subresource.as_str()) {
-        ("", "nodes", "" | "status") => own_node(node, wanted),
-        ("", "pods", "") => own_pods(core, node, wanted),
-        ("", "pods", "status") => wanted.verb != "create" && is_own_pod(core, node, place),
-        ("coordination.k8s.io", "leases", "") => {
-            place.namespace == "kube-node-lease" && (wanted.verb == "create" || place.name == node)
-        }
-        ("", "serviceaccounts", "token") => wanted.verb == "create" && used(core, node, wanted, uses_account),
-        ("", "secrets", "") => reads_one(wanted) && used(core, node, wanted, uses_secret),
-        ("", "configmaps", "") => reads_one(wanted) && used(core, node, wanted, uses_config_map),
-        ("", "persistentvolumeclaims", "") => wanted.reads() && used(core, node, wanted, uses_claim),
-        ("", "persistentvolumes", "") => wanted.reads(),
-        _ => false,
-    }
+    let resource = (place.group.as_str(), place.plural.as_str(), place.subresource.as_str());
+    let found = NODE_ROWS.iter().find(|row| row.resource == resource);
+    found.is_some_and(|row| (row.allows)(&ByNode { core, node, wanted }))
+}
+
+fn reads(by: &ByNode<'_>) -> bool {
+    by.wanted.reads()
+}
+
+fn writes_events(by: &ByNode<'_>) -> bool {
+    matches!(&*by.wanted.verb, "create" | "update" | "patch")
+}
+
+fn own_lease(by: &ByNode<'_>) -> bool {
+    let place = &by.wanted.place;
+    place.namespace == "kube-node-lease" && (by.wanted.verb == "create" || place.name == by.node)
 }
 
 /// A get, or a list or watch of one name.
@@ -225,10 +244,10 @@ fn own_node(node: &str, wanted: &Attributes) -> bool {
     }
 }
 
-fn own_pods(core: &Core, node: &str, wanted: &Attributes) -> bool {
-    match &*wanted.verb {
-        "list" | "watch" => wanted.only_node.as_deref() == Some(node),
-        "get" | "delete" => is_own_pod(core, node, &wanted.place),
+fn own_pods(by: &ByNode<'_>) -> bool {
+    match &*by.wanted.verb {
+        "list" | "watch" => by.wanted.only_node.as_deref() == Some(by.node),
+        "get" | "delete" => is_own_pod(by),
         _ => false,
     }
 }
@@ -237,20 +256,21 @@ fn pods() -> Resource {
     Resource { group: "".into(), version: "v1".into(), plural: "pods".into() }
 }
 
-fn is_own_pod(core: &Core, node: &str, place: &Place) -> bool {
+fn is_own_pod(by: &ByNode<'_>) -> bool {
+    let place = &by.wanted.place;
     let key = StoreKey::new(&pods(), &Key::new(place.namespace.as_str(), place.name.as_str()));
     // A pod that is gone by now tells nothing: the answer is that it is not there.
-    core.store.get(&key).is_none_or(|pod| pod.object.text(&["spec", "nodeName"]) == Some(node))
+    by.core.store.get(&key).is_none_or(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node))
 }
 
 /// Whether a pod of the node uses the object named.
-fn used(core: &Core, node: &str, wanted: &Attributes, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
-    let place = &wanted.place;
-    let name = wanted.only_name.as_deref().filter(|_| place.name.is_empty()).unwrap_or(&place.name);
-    let Ok(page) = core.store.list(&Prefix::namespace(&pods(), &place.namespace), None, None, None) else {
+fn used(by: &ByNode<'_>, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
+    let place = &by.wanted.place;
+    let name = by.wanted.only_name.as_deref().filter(|_| place.name.is_empty()).unwrap_or(&place.name);
+    let Ok(page) = by.core.store.list(&Prefix::namespace(&pods(), &place.namespace), None, None, None) else {
         return false;
     };
-    page.items.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(node) && uses(&pod.object, name))
+    page.items.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node) && uses(&pod.object, name))
 }
 
 fn uses_account(pod: &kprov_schema::Object, name: &str) -> bool {

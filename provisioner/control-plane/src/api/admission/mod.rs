@@ -167,17 +167,33 @@ pub(crate) fn admit_deletion(intent: &Intent<'_>) -> Result<(), Status> {
         .try_for_each(|(_, may_go)| may_go(intent))
 }
 
+/// What of the cluster objects of a kind take.
+struct Allocation {
+    /// Group and plural.
+    resource: (&'static str, &'static str),
+    take: fn(&Intent<'_>, &mut Object) -> Result<Option<addresses::Held>, Status>,
+    give_back: fn(&Core, &Object),
+}
+
+const ALLOCATIONS: &[Allocation] = &[Allocation {
+    resource: ("", "services"),
+    take: addresses::allocate,
+    give_back: |core, service| core.addresses.release(service),
+}];
+
+fn allocations(kind: &Kind) -> impl Iterator<Item = &'static Allocation> {
+    ALLOCATIONS.iter().filter(|one| concerns(Some(one.resource), kind))
+}
+
 /// Sets aside what the object takes of the cluster; runs when nothing else is wrong with it.
 pub(crate) fn allocate(intent: &Intent<'_>, object: &mut Object, effects: &mut Effects) -> Result<(), Status> {
-    if concerns(Some(("", "services")), &intent.target.kind) {
-        effects.held.extend(addresses::allocate(intent, object)?);
+    for one in allocations(&intent.target.kind) {
+        effects.held.extend((one.take)(intent, object)?);
     }
     Ok(())
 }
 
 /// Gives back what an object took: it is gone.
 pub(crate) fn release(core: &Core, kind: &Kind, object: &Object) {
-    if concerns(Some(("", "services")), kind) {
-        core.addresses.release(object);
-    }
+    allocations(kind).for_each(|one| (one.give_back)(core, object));
 }
