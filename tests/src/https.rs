@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Where an API server is, and as whom it is spoken to.
 #[derive(Clone)]
@@ -52,12 +53,16 @@ impl Access {
         Ok(Self { address, tls: TlsConnector::from(Arc::new(tls)) })
     }
 
-    /// Makes a connection that carries one request at a time.
-    pub async fn connect(&self) -> anyhow::Result<Connection> {
+    /// A TLS connection on which nothing has been said.
+    pub async fn stream(&self) -> anyhow::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let stream = self.tls.connect(ServerName::from(self.address.ip()), stream).await?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(self.tls.connect(ServerName::from(self.address.ip()), stream).await?)
+    }
+
+    /// Makes a connection that carries one request at a time.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        let (sender, driver) = http1::handshake(TokioIo::new(self.stream().await?)).await?;
         // What breaks the connection is told to the request that waits on it.
         let driver = tokio::spawn(async move { driver.await.unwrap_or_default() });
         Ok(Connection { sender, driver, host: self.address.to_string() })

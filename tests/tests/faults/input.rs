@@ -1,12 +1,21 @@
 //! Bad input is refused in words that name the fault, and changes nothing.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{Method, StatusCode};
+use futures::stream::{self, StreamExt};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kprov_tests::cluster::TestCluster;
 use kprov_tests::https::Access;
 
@@ -115,18 +124,27 @@ async fn what_is_no_request_gets_a_status() {
     }
 }
 
-#[test]
-fn a_body_far_too_large_is_refused_in_words() {
+#[tokio::test]
+async fn a_body_far_too_large_is_taken_whole_and_refused_in_words() {
     let cluster = TestCluster::up(KPROV, "large", &["--nodes", "0"]).unwrap();
-    let file = cluster.home().join("large.json");
-    let large = format!("{{\"metadata\": {{\"name\": \"a\"}}, \"data\": {{\"a\": \"{}\"}}}}", "x".repeat(20 << 20));
-    fs::write(&file, large).unwrap();
-    // kubectl speaks HTTP/2 wherever it can.
-    for _ in 0..5 {
-        let create = format!("create --raw /api/v1/namespaces/default/configmaps -f {}", file.display());
-        let said = cluster.k(&create).unwrap_err().to_string();
-        assert!(said.contains("limit is 3145728"), "{said}");
-    }
+    let access = Access::from_kubeconfig(&cluster.folder().join("admin.kubeconfig")).unwrap();
+    let io = TokioIo::new(access.stream().await.unwrap());
+    let (mut sender, driver) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let driver = tokio::spawn(driver);
+    // Many clients read no answer before they have sent all.
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let chunks = stream::iter(0..20).map(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b' '; 1 << 20])))
+    });
+    let request = Request::post("https://localhost/api/v1/namespaces/default/configmaps");
+    let request = request.header("Content-Type", "application/json").body(StreamBody::new(chunks)).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!((response.status(), sent.load(Ordering::Relaxed)), (StatusCode::PAYLOAD_TOO_LARGE, 20));
+    let status = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&status).contains("Request entity too large: limit is 3145728"), "{status:?}");
+    driver.abort();
 }
 
 /// Writes files that are no image, and says what must be said of each.

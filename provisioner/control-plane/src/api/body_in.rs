@@ -39,6 +39,10 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Reads a body whole.
 pub(crate) async fn read(core: &Core, body: impl Incoming) -> Result<Bytes, Status> {
+    // Who waits to be asked for its body is not asked.
+    if body.size_hint().lower() > LIMIT as u64 {
+        return Err(errors::too_large(LIMIT));
+    }
     let end = core.world.clock.now() + SECONDS.seconds();
     let body = std::pin::pin!(Limited::new(body, LIMIT).collect());
     tokio::select! {
