@@ -1,6 +1,6 @@
 //! What resource quotas count: how much an object takes of them, and whether they let it.
 //!
-//! One table ([`Evaluator`]) says what is particular of pods, services and claims; every other kind is counted by number
+//! One table (`Evaluator`) says what is particular of pods, services and claims; every other kind is counted by number
 //! alone. The API server charges with [`Demand::charge`], a controller counts anew with [`Counted::of_quota`].
 //! Source: <https://kubernetes.io/docs/concepts/policy/resource-quotas/>
 
