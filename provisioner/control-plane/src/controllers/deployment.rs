@@ -9,10 +9,11 @@ use kprov_schema::{Key, Object, Resource};
 use serde_json::{Value, json};
 
 use super::machinery::action::{Action, Note, Outcome};
-use super::machinery::meta::{claim, controlled_by, controller_key, reference};
+use super::machinery::claim::{claim, claimants};
+use super::machinery::meta::{controlled_by, controller_key, reference};
 use super::machinery::rollout::{Limits, Share, proportional};
 use super::machinery::snapshot::{Failure, Seen, Snapshot};
-use super::machinery::{Config, Controller, Watch, selector, status};
+use super::machinery::{Config, Controller, Watch, status};
 use crate::informer::{Change, Unreadable};
 
 mod conditions;
@@ -35,13 +36,17 @@ impl Controller for Deployments {
     }
 
     fn watches() -> Vec<Watch> {
-        vec![Watch::own::<Deployment>(), Watch::new::<ReplicaSet>(of_set), Watch::new::<Pod>(of_gone_pod)]
+        vec![
+            Watch::own::<Deployment>(),
+            Watch::new::<ReplicaSet>(claimants::<Deployment>),
+            Watch::new::<Pod>(of_gone_pod),
+        ]
     }
 
     fn reconcile(&self, key: &Key, world: &Snapshot, now: Timestamp) -> Result<Outcome, Unreadable> {
         let Some(deployment) = world.get::<Deployment>(key)? else { return Ok(Outcome::nothing()) };
         let spec = deployment.spec.clone();
-        let claims = claim::<ReplicaSet, _>(&deployment, &spec.selector, world)?;
+        let claims = claim::<ReplicaSet, _>(&deployment, world)?;
         if !claims.actions.is_empty() {
             return Ok(claims.actions.into());
         }
@@ -52,17 +57,6 @@ impl Controller for Deployments {
         rollout.advance(world)?;
         Ok(rollout.outcome(now))
     }
-}
-
-fn of_set(change: &Change, world: &Snapshot) -> Vec<Key> {
-    let mut keys: Vec<Key> = change.sides().filter_map(|entry| controller_key::<Deployment>(&entry.raw)).collect();
-    if let Some(set) = change.new.as_ref().filter(|set| set.owners().next().is_none()) {
-        let all = world.in_namespace::<Deployment>(&set.key.namespace).unwrap_or_default();
-        let adopting = all.iter().filter(|one| selector::selects(&one.spec.selector, &set.raw));
-        keys.extend(adopting.map(|one| one.raw.key()));
-    }
-    keys.dedup();
-    keys
 }
 
 /// A recreation goes on when the last old pod is gone or finished.

@@ -19,13 +19,15 @@ pub mod pod_garbage;
 pub mod pod_ranges;
 pub mod protection;
 pub mod quota;
-pub mod replicaset;
+pub mod replication;
 pub mod role_aggregation;
 pub mod root_ca;
 pub mod service_account;
 
 use std::sync::{Arc, OnceLock};
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use kprov_schema::{KINDS, Kind};
 use tokio::task::JoinSet;
 
@@ -68,7 +70,8 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<protection::ClaimProtection>(),
     Row::of::<protection::VolumeProtection>(),
     Row::of::<quota::ResourceQuotas>(),
-    Row::of::<replicaset::ReplicaSets>(),
+    Row::of::<replication::Replication<ReplicaSet>>(),
+    Row::of::<replication::Replication<ReplicationController>>(),
     Row::of::<role_aggregation::RoleAggregation>(),
     Row::of::<root_ca::RootCa>(),
     Row::of::<service_account::DefaultAccounts>(),

@@ -52,9 +52,9 @@ pub fn decide(pod: &PodInfo, nodes: &Nodes, random: &mut dyn FnMut() -> u64) -> 
     let start = if enough < nodes.len() { usize::try_from(random() % nodes.slots() as u64).unwrap_or(0) } else { 0 };
     let mut feasible = Vec::with_capacity(enough);
     let mut refusals = Refusals::default();
-    let named = named_nodes(pod);
+    let named = pod.placement.named();
     for (slot, node) in nodes.from_slot(start) {
-        if named.as_ref().is_some_and(|names| !names.contains(&node.name)) {
+        if named.as_ref().is_some_and(|names| !names.contains(&*node.name)) {
             refusals.outside += 1;
             continue;
         }
@@ -85,16 +85,6 @@ fn enough(total: usize) -> usize {
     }
     let percent = 50_usize.saturating_sub(total / 125).max(5);
     (total * percent / 100).max(100)
-}
-
-/// The only nodes that can do, when node affinity names them.
-fn named_nodes(pod: &PodInfo) -> Option<BTreeSet<String>> {
-    let terms = pod.node_terms.as_ref()?;
-    let mut names = BTreeSet::new();
-    for term in terms {
-        names.extend(term.named()?.cloned());
-    }
-    Some(names)
 }
 
 fn refused(pod: &PodInfo, node: &NodeInfo, rules: &Rules<'_>) -> Option<(&'static str, Vec<Reason>)> {

@@ -6,6 +6,7 @@ use super::affinity;
 use super::domain::Rules;
 use super::node::NodeInfo;
 use super::pod::PodInfo;
+use crate::controllers::machinery::taint::tolerated;
 
 /// Why not, in upstream's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ fn node_unschedulable(pod: &PodInfo, node: &NodeInfo, _: &Rules<'_>) -> Result<(
         effect: "NoSchedule".into(),
         ..Default::default()
     };
-    let lets = !node.unschedulable || affinity::tolerated(&pod.tolerations, &taint());
+    let lets = !node.unschedulable || tolerated(&pod.tolerations, &taint());
     unless(lets, never("node(s) were unschedulable"))
 }
 

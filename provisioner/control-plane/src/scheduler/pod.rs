@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kprov_schema::quantity::Quantity;
-use kprov_schema::selector::{Labels, Operator, Requirement};
+use kprov_schema::selector::Labels;
 use kprov_schema::{Key, Object};
 
-use super::affinity::NodeTerm;
+use crate::controllers::machinery::affinity::{NodeTerm, Placement};
 
 /// Amounts of resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,10 +178,8 @@ pub struct PodInfo {
     pub ports: Vec<HostPort>,
     /// Its node, once bound.
     pub node: Option<String>,
-    /// `spec.nodeSelector`.
-    pub node_selector: Labels,
-    /// Required node affinity: one of the terms must hold.
-    pub node_terms: Option<Vec<NodeTerm>>,
+    /// What it asks of its node.
+    pub placement: Placement,
     /// Preferred node affinity with weights.
     pub preferred_nodes: Vec<(i64, NodeTerm)>,
     /// Taints that it bears.
@@ -221,7 +219,6 @@ impl PodInfo {
         let far = affinity.pod_anti_affinity.as_ref();
         let (hard_spread, soft_spread) = spreads(spec, raw, default_spread);
         let node_affinity = affinity.node_affinity.as_ref();
-        let required = node_affinity.and_then(|one| one.required_during_scheduling_ignored_during_execution.as_ref());
         let preferred = node_affinity.and_then(|one| one.preferred_during_scheduling_ignored_during_execution.as_ref());
         Self {
             deleting: raw.is_deleting(),
@@ -229,8 +226,7 @@ impl PodInfo {
             assumed: requests(spec, true),
             ports: ports(spec),
             node: spec.node_name.clone().filter(|name| !name.is_empty()),
-            node_selector: Labels::equal(spec.node_selector.iter().flatten()),
-            node_terms: required.map(|required| required.node_selector_terms.iter().map(NodeTerm::of).collect()),
+            placement: Placement::of(spec),
             preferred_nodes: preferred
                 .into_iter()
                 .flatten()
@@ -424,18 +420,4 @@ fn requests(spec: &PodSpec, assume: bool) -> Resources {
     }
     total.add(&Resources::of(spec.overhead.as_ref()));
     total
-}
-
-/// A requirement on a label or field.
-pub(super) fn requirement(key: &str, operator: &str, values: Option<&Vec<String>>) -> Option<Requirement> {
-    let operator = match operator {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        "Gt" => Operator::GreaterThan,
-        "Lt" => Operator::LessThan,
-        _ => return None,
-    };
-    Some(Requirement { key: key.to_owned(), operator, values: values.into_iter().flatten().cloned().collect() })
 }

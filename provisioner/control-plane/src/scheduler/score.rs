@@ -1,9 +1,9 @@
 //! Which of the nodes that a pod can be on is best.
 
-use super::affinity;
 use super::domain::Rules;
 use super::node::{NodeInfo, Nodes};
 use super::pod::PodInfo;
+use crate::controllers::machinery::taint::tolerated;
 
 /// The best score of one scorer.
 const BEST: i64 = 100;
@@ -116,11 +116,15 @@ fn rescale(scores: &mut [i64], scale: Scale) {
 
 fn taint_toleration(pod: &PodInfo, node: &NodeInfo, _: &Rules<'_>, _: &Nodes) -> i64 {
     let soft = node.taints.iter().filter(|taint| taint.effect == "PreferNoSchedule");
-    i64::try_from(soft.filter(|taint| !affinity::tolerated(&pod.tolerations, taint)).count()).unwrap_or(i64::MAX)
+    i64::try_from(soft.filter(|taint| !tolerated(&pod.tolerations, taint)).count()).unwrap_or(i64::MAX)
 }
 
 fn node_affinity(pod: &PodInfo, node: &NodeInfo, _: &Rules<'_>, _: &Nodes) -> i64 {
-    pod.preferred_nodes.iter().filter(|(_, term)| term.holds(node)).map(|(weight, _)| weight).sum()
+    pod.preferred_nodes
+        .iter()
+        .filter(|(_, term)| term.holds(&node.name, |key| node.label(key)))
+        .map(|(weight, _)| weight)
+        .sum()
 }
 
 fn least_allocated(pod: &PodInfo, node: &NodeInfo, _: &Rules<'_>, _: &Nodes) -> i64 {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::revision::REVISION;
 use super::{Rollout, Set};
 use crate::controllers::machinery::action::Action;
-use crate::controllers::replicaset::FAILURE;
+use crate::controllers::replication::FAILURE;
 
 /// What a round says about the rollout's progress.
 pub(super) enum Progress {

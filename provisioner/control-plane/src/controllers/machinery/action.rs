@@ -38,7 +38,7 @@ impl From<Vec<Action>> for Outcome {
 /// One thing to do.
 #[derive(Debug, PartialEq)]
 pub enum Action {
-    /// Creates an object. Creations in a row are begun together, in growing batches.
+    /// Creates an object. Creations of one kind in a row are begun together, in growing batches.
     Create {
         /// Its kind.
         resource: Resource,

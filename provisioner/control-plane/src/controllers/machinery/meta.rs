@@ -2,15 +2,12 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use kprov_schema::{Key, Object, Resource, Typed};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kprov_schema::{Key, Object, Resource};
 use serde_json::{Value, json};
 
 use super::action::Action;
-use super::selector;
-use super::snapshot::{Seen, Snapshot};
 use crate::client::PatchKind;
-use crate::informer::Unreadable;
 
 /// The owner that controls an object.
 #[must_use]
@@ -59,58 +56,6 @@ pub fn controller_key<O: k8s_openapi::Resource>(object: &Object) -> Option<Key> 
     let owner = owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
     let (kind, name) = (owner.get("kind")?.as_str()?, owner.get("name")?.as_str()?);
     (kind == O::KIND).then(|| Key::new(object.namespace(), name))
-}
-
-/// What a controller claims: the objects that are its own, and the patches that adopt and release others.
-pub struct Claims<T> {
-    /// Those that it controls.
-    pub owned: Vec<Seen<T>>,
-    /// Adoptions and releases to be done.
-    pub actions: Vec<Action>,
-}
-
-/// Sorts the objects of the owner's namespace into its own, those to adopt and those to release.
-///
-/// Orphans that match are adopted; own ones that do not match any more are released. An owner that is being deleted
-/// adopts nothing.
-pub fn claim<T, O>(owner: &Seen<O>, which: &LabelSelector, world: &Snapshot) -> Result<Claims<T>, Unreadable>
-where
-    T: Typed + k8s_openapi::Metadata<Ty = ObjectMeta> + Send + Sync + 'static,
-{
-    let (uid, resource) = (owner.raw.uid(), Resource::of::<T>());
-    let mut claims = Claims { owned: Vec::new(), actions: Vec::new() };
-    for object in world.owned_by::<T>(&uid.0)? {
-        let is_controller = controller_of(object.metadata()).is_some_and(|one| one.uid == uid.0);
-        if !is_controller {
-            continue;
-        }
-        if selector::selects(which, &object.raw) {
-            claims.owned.push(object);
-        } else if !object.raw.is_deleting() && !owner.raw.is_deleting() {
-            claims.actions.push(release(&resource, &object.raw, &uid.0));
-        }
-    }
-    if owner.raw.is_deleting() {
-        return Ok(claims);
-    }
-    for object in world.select::<T>(owner.raw.namespace(), which)? {
-        if controller_of(object.metadata()).is_none() && !object.raw.is_deleting() {
-            claims.actions.push(adopt(&resource, &object.raw, &owner.raw));
-        }
-    }
-    Ok(claims)
-}
-
-fn adopt(resource: &Resource, object: &Object, owner: &Object) -> Action {
-    let mut owners = owner_references(object);
-    owners.push(controlled_by(owner));
-    set_owners(resource, object, owners)
-}
-
-fn release(resource: &Resource, object: &Object, owner: &str) -> Action {
-    let mut owners = owner_references(object);
-    owners.retain(|one| one.get("uid").and_then(Value::as_str) != Some(owner));
-    set_owners(resource, object, owners)
 }
 
 /// The object's owner references as they stand.

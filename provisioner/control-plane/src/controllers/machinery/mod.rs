@@ -2,6 +2,9 @@
 //! that does these, and what they share about objects. No controller is named here.
 
 pub mod action;
+pub mod affinity;
+pub mod claim;
+pub mod history;
 pub mod meta;
 mod queue;
 pub mod recorder;
@@ -11,6 +14,7 @@ pub mod selector;
 pub mod snapshot;
 pub mod status;
 pub mod taint;
+pub mod template;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use jiff::Timestamp;
 use kprov_schema::{Key, Resource, Revision, Uid};
 
-use crate::informer::Change;
+use crate::informer::{Change, Entry};
 
 /// A write whose effect a cache must show before its key is looked at again.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,22 @@ pub(super) enum Written {
     At(Resource, Revision),
     /// The object of this life must be gone, or be on its way out.
     Deleted(Resource, Key, Uid),
+    /// The object of this life must be gone.
+    Gone(Resource, Key, Uid),
+}
+
+/// An object whose end a key waits to see.
+struct Leaving {
+    uid: Uid,
+    // Whether it must be gone; else it is enough that it is on its way out.
+    gone: bool,
+    key: Key,
+}
+
+impl Leaving {
+    fn is_there(&self, object: &Entry) -> bool {
+        object.uid == self.uid && (self.gone || !object.raw.is_deleting())
+    }
 }
 
 #[derive(Default)]
@@ -26,7 +42,7 @@ pub(super) struct Queue {
     // How many writes a key still waits to see.
     unseen: HashMap<Key, usize>,
     by_revision: HashMap<Resource, BTreeMap<Revision, Vec<Key>>>,
-    by_deletion: HashMap<(Resource, Key), Vec<(Uid, Key)>>,
+    by_deletion: HashMap<(Resource, Key), Vec<Leaving>>,
     timers: BTreeSet<(Timestamp, Key)>,
     timer_of: HashMap<Key, Timestamp>,
 }
@@ -94,11 +110,15 @@ impl Queue {
                 Written::At(resource, revision) => {
                     self.by_revision.entry(resource).or_default().entry(revision).or_default().push(key.clone());
                 }
-                Written::Deleted(resource, object, uid) => {
-                    self.by_deletion.entry((resource, object)).or_default().push((uid, key.clone()));
-                }
+                Written::Deleted(resource, object, uid) => self.leaves(resource, object, uid, false, key),
+                Written::Gone(resource, object, uid) => self.leaves(resource, object, uid, true, key),
             }
         }
+    }
+
+    fn leaves(&mut self, resource: Resource, object: Key, uid: Uid, gone: bool, key: &Key) {
+        let leaving = Leaving { uid, gone, key: key.clone() };
+        self.by_deletion.entry((resource, object)).or_default().push(leaving);
     }
 
     fn release(&mut self, key: &Key) {
@@ -128,14 +148,13 @@ impl Queue {
         let Some(latest) = change.latest() else { return };
         let at = (resource.clone(), latest.key.clone());
         let Some(waiting) = self.by_deletion.remove(&at) else { return };
-        let (still, passed): (Vec<_>, Vec<_>) = waiting
-            .into_iter()
-            .partition(|(uid, _)| change.new.as_ref().is_some_and(|new| new.uid == *uid && !new.raw.is_deleting()));
+        let (still, passed): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|leaving| change.new.as_ref().is_some_and(|new| leaving.is_there(new)));
         if !still.is_empty() {
             self.by_deletion.insert(at, still);
         }
-        for (_, key) in passed {
-            self.saw_one(&key);
+        for leaving in passed {
+            self.saw_one(&leaving.key);
         }
     }
 }
@@ -148,7 +167,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::informer::Entry;
 
     fn pods() -> Resource {
         Resource::of::<k8s_openapi::api::core::v1::Pod>()
@@ -192,6 +210,20 @@ mod tests {
         queue.saw(&pods(), &change(pod("u", 3, false)));
         assert_eq!(queue.take(), None);
         queue.saw(&pods(), &change(pod("u", 4, true)));
+        assert_eq!(queue.take(), Some(key));
+    }
+
+    #[test]
+    fn an_object_that_a_write_let_go_is_waited_for_until_it_is_gone() {
+        let (mut queue, key) = (Queue::default(), Key::new("n", "k"));
+        queue.add(key.clone());
+        assert!(queue.take().is_some());
+        queue.add(key.clone());
+        queue.finish(&key, vec![Written::Gone(pods(), Key::new("n", "p"), Uid("u".into()))]);
+        let (before, reached) = (pod("u", 4, true), Revision(4));
+        queue.saw(&pods(), &Change { old: None, new: Some(before.clone()), reached });
+        assert_eq!(queue.take(), None, "its deletion had begun before");
+        queue.saw(&pods(), &Change { old: Some(before), new: None, reached });
         assert_eq!(queue.take(), Some(key));
     }
 

@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use kprov_schema::{Key, Object, Resource, Revision, Status, Subresource};
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::action::{Action, Check, Note, Outcome};
@@ -175,6 +176,9 @@ fn seen(caches: &Caches, write: &Written) -> bool {
         Written::Deleted(resource, key, uid) => caches
             .get(resource)
             .is_none_or(|cache| cache.get(key).is_none_or(|entry| entry.uid != *uid || entry.raw.is_deleting())),
+        Written::Gone(resource, key, uid) => {
+            caches.get(resource).is_none_or(|cache| cache.get(key).is_none_or(|entry| entry.uid != *uid))
+        }
     }
 }
 
@@ -246,24 +250,16 @@ impl Doing<'_> {
         let mut actions = actions.into_iter().peekable();
         let mut batch_size = 1;
         while let Some(action) = actions.next() {
-            let creating = matches!(action, Action::Create { .. });
-            let deleting = matches!(action, Action::Delete { .. });
             // Creations start slowly, so that a quota or a broken template costs few requests.
-            let limit = if creating {
-                batch_size
-            } else if deleting {
-                PARALLEL_ACTIONS
-            } else {
-                1
+            let limit = match &action {
+                Action::Create { .. } => batch_size,
+                Action::Delete { .. } => PARALLEL_ACTIONS,
+                _ => 1,
             };
+            let creating = matches!(action, Action::Create { .. });
             let mut batch = vec![action];
             while batch.len() < limit {
-                let same = |next: &Action| match next {
-                    Action::Create { .. } => creating,
-                    Action::Delete { .. } => deleting,
-                    _ => false,
-                };
-                let Some(next) = actions.next_if(same) else { break };
+                let Some(next) = actions.next_if(|next| go_together(&batch[0], next)) else { break };
                 batch.push(next);
             }
             batch_size = if creating { (batch_size * 2).min(PARALLEL_ACTIONS) } else { 1 };
@@ -279,8 +275,17 @@ impl Doing<'_> {
     }
 
     fn is_watched(&self, write: &Written) -> bool {
-        let (Written::At(resource, _) | Written::Deleted(resource, ..)) = write;
+        let (Written::At(resource, _) | Written::Deleted(resource, ..) | Written::Gone(resource, ..)) = write;
         self.watched.iter().any(|watch| watch.resource == *resource)
+    }
+}
+
+/// Whether two actions may be under way at once: both create, or both delete, objects of one kind.
+fn go_together(first: &Action, next: &Action) -> bool {
+    match (first, next) {
+        (Action::Create { resource: one, .. }, Action::Create { resource: other, .. })
+        | (Action::Delete { resource: one, .. }, Action::Delete { resource: other, .. }) => one == other,
+        _ => false,
     }
 }
 
@@ -332,9 +337,18 @@ async fn one(context: &Context, source: &'static str, action: Action) -> Result<
 
 fn written(resource: Resource, key: Key, result: Result<Arc<Object>, Status>) -> Result<Option<Written>, Stop> {
     match result {
+        // What goes with the write answers with no revision of its own.
+        Ok(object) if goes(&object) => Ok(Some(Written::Gone(resource, key, object.uid()))),
         Ok(object) => Ok(Some(Written::At(resource, object.revision().unwrap_or(Revision(0))))),
         Err(status) => Err(Stop::Failed(Box::new(Failure { key, resource, status }))),
     }
+}
+
+/// Whether nothing holds an object any more whose deletion has begun.
+fn goes(object: &Object) -> bool {
+    let none = |path: &[&str]| object.at(path).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    let grace = object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or(0);
+    object.is_deleting() && grace == 0 && none(&["metadata", "finalizers"]) && none(&["spec", "finalizers"])
 }
 
 async fn holds(client: &Client, check: Check) -> Result<Option<Written>, Stop> {

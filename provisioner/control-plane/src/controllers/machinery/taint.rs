@@ -12,6 +12,12 @@ pub fn bears(toleration: &Toleration, taint: &Taint) -> bool {
         && (operator == "Exists" || text(&toleration.value) == taint.value.clone().unwrap_or_default())
 }
 
+/// Whether any of some tolerations bears a taint.
+#[must_use]
+pub fn tolerated(tolerations: &[Toleration], taint: &Taint) -> bool {
+    tolerations.iter().any(|toleration| bears(toleration, taint))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -1,43 +1,93 @@
-//! ReplicaSets: as many active pods of a template as asked for.
+//! ReplicaSets and ReplicationControllers: as many active pods of a template as asked for.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kprov_schema::{Key, Object, Resource};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::machinery::action::{Action, Note, Outcome, Report};
-use super::machinery::meta::{claim, controlled_by, controller_key, controller_of, reference};
+use super::machinery::action::{Action, Outcome};
+use super::machinery::claim::{Selects, claim, claimants};
+use super::machinery::meta::controller_of;
 use super::machinery::snapshot::{Failure, Seen, Snapshot};
-use super::machinery::{Config, Controller, Watch, selector, status};
-use crate::informer::{Change, Unreadable};
+use super::machinery::{Config, Controller, Watch, selector, status, template};
+use crate::informer::Unreadable;
 
 /// Creations and deletions asked for in one round, as upstream's burst.
 const BURST: usize = 500;
 /// The condition that says why pods can't be made or deleted.
 pub(super) const FAILURE: &str = "ReplicaFailure";
 
-/// Keeps ReplicaSets at their number of pods.
-pub struct ReplicaSets;
+/// A kind that asks for a number of pods of a template.
+pub trait Replicated: Selects {
+    /// See [`Controller::NAME`].
+    const CONTROLLER: &'static str;
+    /// Whether its status counts the pods that are on their way out.
+    const COUNTS_TERMINATING: bool;
+    /// How many pods it asks for.
+    fn replicas(&self) -> Option<i32>;
+    /// For how many seconds a pod must have been ready.
+    fn min_ready_seconds(&self) -> Option<i32>;
+    /// The template.
+    fn template(&self) -> Option<&PodTemplateSpec>;
+}
 
-impl Controller for ReplicaSets {
-    const NAME: &'static str = "replicaset-controller";
+impl Replicated for ReplicaSet {
+    const CONTROLLER: &'static str = "replicaset-controller";
+    const COUNTS_TERMINATING: bool = true;
+
+    fn replicas(&self) -> Option<i32> {
+        self.spec.replicas
+    }
+
+    fn min_ready_seconds(&self) -> Option<i32> {
+        self.spec.min_ready_seconds
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.template.as_ref()
+    }
+}
+
+impl Replicated for ReplicationController {
+    const CONTROLLER: &'static str = "replication-controller";
+    const COUNTS_TERMINATING: bool = false;
+
+    fn replicas(&self) -> Option<i32> {
+        self.spec.as_ref()?.replicas
+    }
+
+    fn min_ready_seconds(&self) -> Option<i32> {
+        self.spec.as_ref()?.min_ready_seconds
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+}
+
+/// Keeps the objects of a kind at their number of pods.
+pub struct Replication<K>(PhantomData<fn() -> K>);
+
+impl<K: Replicated> Controller for Replication<K> {
+    const NAME: &'static str = K::CONTROLLER;
 
     fn new(_: &Config, _: Timestamp) -> Self {
-        Self
+        Self(PhantomData)
     }
 
     fn watches() -> Vec<Watch> {
-        vec![Watch::own::<ReplicaSet>(), Watch::new::<Pod>(of_pod)]
+        vec![Watch::own::<K>(), Watch::new::<Pod>(claimants::<K>)]
     }
 
     fn reconcile(&self, key: &Key, world: &Snapshot, now: Timestamp) -> Result<Outcome, Unreadable> {
-        let Some(set) = world.get::<ReplicaSet>(key)? else { return Ok(Outcome::nothing()) };
-        let claims = claim::<Pod, _>(&set, &set.spec.selector, world)?;
+        let Some(set) = world.get::<K>(key)? else { return Ok(Outcome::nothing()) };
+        let claims = claim::<Pod, _>(&set, world)?;
         let (active, rest): (Vec<_>, Vec<_>) = claims.owned.into_iter().partition(|pod| status::is_active(pod));
         let terminating = rest.iter().filter(|pod| status::is_deleting(pod) && !status::is_finished(pod)).count();
         let mut outcome = Outcome::from(claims.actions);
@@ -53,41 +103,33 @@ impl Controller for ReplicaSets {
     }
 }
 
-/// The sets to look at when a pod changes: its controllers, before and after, or whoever may adopt it.
-fn of_pod(change: &Change, world: &Snapshot) -> Vec<Key> {
-    let mut keys: Vec<Key> = change.sides().filter_map(|entry| controller_key::<ReplicaSet>(&entry.raw)).collect();
-    if let Some(pod) = change.new.as_ref().filter(|pod| pod.owners().next().is_none() && !pod.raw.is_deleting()) {
-        let sets = world.in_namespace::<ReplicaSet>(&pod.key.namespace).unwrap_or_default();
-        let adopting = sets.iter().filter(|set| selector::selects(&set.spec.selector, &pod.raw));
-        keys.extend(adopting.map(|set| set.raw.key()));
-    }
-    keys.dedup();
-    keys
-}
-
-fn wanted(set: &ReplicaSet) -> usize {
-    usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0)
+fn wanted<K: Replicated>(set: &K) -> usize {
+    usize::try_from(set.replicas().unwrap_or(1)).unwrap_or(0)
 }
 
 /// Creates what is missing, deletes what is too much.
-fn scale(set: &Seen<ReplicaSet>, active: &[Seen<Pod>], world: &Snapshot) -> Result<Vec<Action>, Unreadable> {
-    let wanted = wanted(set);
+fn scale<K: Replicated>(set: &Seen<K>, active: &[Seen<Pod>], world: &Snapshot) -> Result<Vec<Action>, Unreadable> {
+    let wanted = wanted::<K>(set);
     if active.len() < wanted {
         let missing = (wanted - active.len()).min(BURST);
-        return Ok((0..missing).map(|_| create(set)).collect());
+        return Ok((0..missing).map(|_| template::create(&set.raw, template::pod_of(&set.raw))).collect());
     }
     let surplus = (active.len() - wanted).min(BURST);
     if surplus == 0 {
         return Ok(Vec::new());
     }
-    Ok(victims(active, &related(set, world)?, surplus).into_iter().map(|pod| delete(set, pod)).collect())
+    let active: Vec<&Seen<Pod>> = active.iter().collect();
+    Ok(victims(&active, &related(set, world)?, surplus)
+        .into_iter()
+        .map(|pod| template::delete(&set.raw, pod))
+        .collect())
 }
 
 /// Ready pods of all sets with the same controller, by node: where they crowd, they go first.
-fn related(set: &Seen<ReplicaSet>, world: &Snapshot) -> Result<HashMap<String, usize>, Unreadable> {
+fn related<K: Replicated>(set: &Seen<K>, world: &Snapshot) -> Result<HashMap<String, usize>, Unreadable> {
     let mut owners = vec![set.raw.uid().0];
-    if let Some(controller) = controller_of(&set.metadata) {
-        owners = world.owned_by::<ReplicaSet>(&controller.uid)?.iter().map(|set| set.raw.uid().0).collect();
+    if let Some(controller) = controller_of(set.metadata()) {
+        owners = world.owned_by::<K>(&controller.uid)?.iter().map(|set| set.raw.uid().0).collect();
     }
     let mut ready = HashMap::new();
     for owner in owners {
@@ -110,8 +152,8 @@ fn node(pod: &Pod) -> Option<&str> {
 /// lonely, ready lately before ready long, restarting before steady, young before old.
 /// Source: `ActivePodsWithRanks` of upstream's controller utilities.
 #[must_use]
-pub fn victims<'a>(active: &'a [Seen<Pod>], ready_on: &HashMap<String, usize>, count: usize) -> Vec<&'a Seen<Pod>> {
-    let mut pods: Vec<&Seen<Pod>> = active.iter().collect();
+pub fn victims<'a>(active: &[&'a Seen<Pod>], ready_on: &HashMap<String, usize>, count: usize) -> Vec<&'a Seen<Pod>> {
+    let mut pods = active.to_vec();
     if count < pods.len() {
         pods.sort_by(|a, b| less_missed(a, b, ready_on));
     }
@@ -150,75 +192,37 @@ fn restarts(pod: &Pod) -> i32 {
     containers.into_iter().flatten().map(|container| container.restart_count).max().unwrap_or(0)
 }
 
-fn create(set: &Seen<ReplicaSet>) -> Action {
-    Action::Create {
-        resource: Resource::of::<Pod>(),
-        object: pod_of(&set.raw, &set.raw),
-        report: Some(Report {
-            success: Note::normal(reference(&set.raw), "SuccessfulCreate", "Created pod: {}"),
-            failure: Note::warning(reference(&set.raw), "FailedCreate", "Error creating: {}"),
-        }),
-    }
-}
-
-/// A pod of an owner's template, with a generated name.
-#[must_use]
-pub fn pod_of(template_of: &Object, owner: &Object) -> Object {
-    let template = template_of.at(&["spec", "template"]);
-    let part =
-        |path: &str| template.and_then(|template| template.pointer(path)).filter(|value| !value.is_null()).cloned();
-    let mut pod = Object::from(serde_json::Map::new());
-    pod.set(&["apiVersion"], json!("v1"));
-    pod.set(&["kind"], json!("Pod"));
-    pod.set(&["metadata", "generateName"], json!(format!("{}-", owner.name())));
-    pod.set(&["metadata", "namespace"], json!(owner.namespace()));
-    for field in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = part(&format!("/metadata/{field}")) {
-            pod.set(&["metadata", field], value);
-        }
-    }
-    pod.set(&["metadata", "ownerReferences"], json!([controlled_by(owner)]));
-    pod.set(&["spec"], part("/spec").unwrap_or_else(|| json!({})));
-    pod
-}
-
-fn delete(set: &Seen<ReplicaSet>, pod: &Seen<Pod>) -> Action {
-    let mut action = Action::delete(Resource::of::<Pod>(), pod.raw.key(), &pod.raw.uid());
-    if let Action::Delete { report, .. } = &mut action {
-        *report = Some(Report {
-            success: Note::normal(reference(&set.raw), "SuccessfulDelete", "Deleted pod: {}"),
-            failure: Note::warning(reference(&set.raw), "FailedDelete", "Error deleting: {}"),
-        });
-    }
-    action
-}
-
 /// The status that the pods make, and when the next pod becomes available.
-fn new_status(
-    set: &Seen<ReplicaSet>,
+fn new_status<K: Replicated>(
+    set: &Seen<K>,
     active: &[Seen<Pod>],
     terminating: usize,
     failure: Option<&Failure>,
     now: Timestamp,
 ) -> (ReplicaSetStatus, Option<Timestamp>) {
-    let spec = set.spec.clone();
-    let template =
-        spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels).unwrap_or_default();
-    let min_ready = spec.min_ready_seconds.unwrap_or(0);
+    let metadata = set.template().and_then(|template| template.metadata.as_ref());
+    let labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
+    let min_ready = set.min_ready_seconds().unwrap_or(0);
     let moments: Vec<Timestamp> = active.iter().filter_map(|pod| status::available_at(pod, min_ready)).collect();
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     let some = |number: usize| Some(count(number)).filter(|number| *number > 0);
-    let old = set.status.clone().unwrap_or_default();
+    let old = status_of(&set.raw);
     let new = ReplicaSetStatus {
         replicas: count(active.len()),
-        fully_labeled_replicas: some(active.iter().filter(|pod| selector::has_labels(&template, &pod.raw)).count()),
+        fully_labeled_replicas: some(active.iter().filter(|pod| selector::has_labels(&labels, &pod.raw)).count()),
         ready_replicas: some(active.iter().filter(|pod| status::is_ready(pod)).count()),
         available_replicas: some(moments.iter().filter(|at| **at <= now).count()),
-        terminating_replicas: Some(count(terminating)),
+        terminating_replicas: K::COUNTS_TERMINATING.then(|| count(terminating)),
         observed_generation: Some(set.raw.generation()),
-        conditions: conditions(&old, failure, active.len() < wanted(set), now),
+        conditions: conditions(&old, failure, active.len() < wanted::<K>(set), now),
     };
     (new, moments.into_iter().filter(|at| *at > now).min())
+}
+
+/// The status as it stands; both kinds have the same fields.
+fn status_of(set: &Object) -> ReplicaSetStatus {
+    let status = set.at(&["status"]).cloned();
+    status.map_or_else(Default::default, |status| serde_json::from_value(status).expect("the object was parsed whole"))
 }
 
 fn conditions(
@@ -243,8 +247,8 @@ fn conditions(
     Some(conditions).filter(|conditions| !conditions.is_empty())
 }
 
-fn write_status(set: &Seen<ReplicaSet>, new: &ReplicaSetStatus) -> Option<Action> {
-    let mut comparable = set.status.clone().unwrap_or_default();
+fn write_status<K: Replicated>(set: &Seen<K>, new: &ReplicaSetStatus) -> Option<Action> {
+    let mut comparable = status_of(&set.raw);
     let zero_is_none = |number: &mut Option<i32>| *number = number.filter(|number| *number > 0);
     zero_is_none(&mut comparable.fully_labeled_replicas);
     zero_is_none(&mut comparable.ready_replicas);
@@ -254,11 +258,13 @@ fn write_status(set: &Seen<ReplicaSet>, new: &ReplicaSetStatus) -> Option<Action
     }
     let mut object = Object::clone(&set.raw);
     object.set(&["status"], serde_json::to_value(new).unwrap_or(Value::Null));
-    Some(Action::update_status(Resource::of::<ReplicaSet>(), object))
+    Some(Action::update_status(Resource::of::<K>(), object))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn pod(name: &str, ready: bool, cost: &str, labels: Value) -> Value {
@@ -274,8 +280,10 @@ mod tests {
     fn decide(replicas: usize, pods: &[Value]) -> Vec<String> {
         let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "rs", "namespace": "n", "uid": "rs"},
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}}}});
-        let world = Snapshot::given(&ReplicaSets::watches(), &[&[set], pods].concat());
-        let outcome = ReplicaSets.reconcile(&Key::new("n", "rs"), &world, Timestamp::UNIX_EPOCH).unwrap();
+        let world = Snapshot::given(&Replication::<ReplicaSet>::watches(), &[&[set], pods].concat());
+        let outcome = Replication::<ReplicaSet>(PhantomData)
+            .reconcile(&Key::new("n", "rs"), &world, Timestamp::UNIX_EPOCH)
+            .unwrap();
         let short = |action: &Action| match action {
             Action::Create { object, .. } => format!("create {}", object.text(&["metadata", "generateName"]).unwrap()),
             Action::Delete { key, .. } => format!("delete {}", key.name),
