@@ -4,6 +4,7 @@
 //! rest.
 
 pub mod autoscaler;
+pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
@@ -55,6 +56,7 @@ impl Row {
 /// Every controller.
 pub const CONTROLLERS: &[Row] = &[
     Row::of::<autoscaler::Autoscalers>(),
+    Row::of::<daemonset::DaemonSets>(),
     Row::of::<deployment::Deployments>(),
     Row::of::<disruption::Disruption>(),
     Row::of::<endpoints::EndpointsOfServices>(),
