@@ -24,6 +24,7 @@ pub mod replication;
 pub mod role_aggregation;
 pub mod root_ca;
 pub mod service_account;
+pub mod statefulset;
 
 use std::sync::{Arc, OnceLock};
 
@@ -77,6 +78,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<role_aggregation::RoleAggregation>(),
     Row::of::<root_ca::RootCa>(),
     Row::of::<service_account::DefaultAccounts>(),
+    Row::of::<statefulset::StatefulSets>(),
 ];
 
 /// Running controllers. They stop when this is dropped.
