@@ -12,6 +12,7 @@ pub mod endpoints_mirror;
 pub mod endpointslice;
 pub mod event_expiry;
 pub mod garbage;
+pub mod job;
 pub mod machinery;
 pub mod namespace;
 pub mod node_health;
@@ -25,6 +26,7 @@ pub mod role_aggregation;
 pub mod root_ca;
 pub mod service_account;
 pub mod statefulset;
+pub mod ttl_after_finished;
 
 use std::sync::{Arc, OnceLock};
 
@@ -64,6 +66,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<endpointslice::SlicesOfServices>(),
     Row::of::<event_expiry::EventExpiry>(),
     Row::of::<garbage::Garbage>(),
+    Row::of::<job::Jobs>(),
     Row::of::<endpoints_mirror::SlicesOfEndpoints>(),
     Row::of::<namespace::Namespaces>(),
     Row::of::<node_health::NodeHealth>(),
@@ -79,6 +82,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<root_ca::RootCa>(),
     Row::of::<service_account::DefaultAccounts>(),
     Row::of::<statefulset::StatefulSets>(),
+    Row::of::<ttl_after_finished::TtlAfterFinished>(),
 ];
 
 /// Running controllers. They stop when this is dropped.
