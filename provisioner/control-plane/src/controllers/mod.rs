@@ -4,6 +4,7 @@
 //! rest.
 
 pub mod autoscaler;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
@@ -59,6 +60,7 @@ impl Row {
 /// Every controller.
 pub const CONTROLLERS: &[Row] = &[
     Row::of::<autoscaler::Autoscalers>(),
+    Row::of::<cronjob::CronJobs>(),
     Row::of::<daemonset::DaemonSets>(),
     Row::of::<deployment::Deployments>(),
     Row::of::<disruption::Disruption>(),
