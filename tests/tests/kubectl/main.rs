@@ -9,6 +9,7 @@ mod heal;
 mod image;
 mod loss;
 mod services;
+mod workloads;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
