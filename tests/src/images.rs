@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// An image to build.
@@ -50,7 +50,7 @@ pub const RECIPES: &[Recipe] = &[
     },
     Recipe {
         file: "busybox",
-        names: &["busybox:latest", "busybox:1.28"],
+        names: &["busybox:latest", "busybox:1.28", "busybox:stable"],
         packages: &[],
         command: &["sh"],
         finish: &[],
@@ -59,7 +59,7 @@ pub const RECIPES: &[Recipe] = &[
 
 /// Builds what is missing in `folder` and returns the archive of each recipe, in order.
 ///
-/// Errors: needs root and Debian's package archives; mmdebstrap is installed when it is missing.
+/// Errors: needs root, Debian's package archives, and mmdebstrap; a missing program is named.
 pub fn build_all(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::create_dir_all(folder)?;
     RECIPES.iter().map(|recipe| build(recipe, folder).with_context(|| format!("image {}", recipe.file))).collect()
@@ -72,7 +72,7 @@ pub fn build(recipe: &Recipe, folder: &Path) -> anyhow::Result<PathBuf> {
     let lock = File::create(folder.join("lock"))?;
     lock.lock()?;
     let archive = folder.join(format!("{}.tar", recipe.file));
-    if archive.exists() {
+    if is_current(&archive, recipe)? {
         return Ok(archive);
     }
     let layer = folder.join(format!("{}.layer.tar", recipe.file));
@@ -88,6 +88,21 @@ pub fn build(recipe: &Recipe, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(archive)
 }
 
+/// Whether there is an archive with the names of its recipe.
+fn is_current(archive: &Path, recipe: &Recipe) -> anyhow::Result<bool> {
+    if !archive.exists() {
+        return Ok(false);
+    }
+    for entry in tar::Archive::new(File::open(archive)?).entries()? {
+        let entry = entry?;
+        if entry.path()?.as_os_str() == "manifest.json" {
+            let manifest: Value = serde_json::from_reader(entry)?;
+            return Ok(manifest[0]["RepoTags"] == json!(recipe.names));
+        }
+    }
+    Ok(false)
+}
+
 /// The archive of the recipe with that file name.
 pub fn archive(file: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let recipe = RECIPES.iter().find(|recipe| recipe.file == file).with_context(|| format!("no recipe {file}"))?;
@@ -95,7 +110,7 @@ pub fn archive(file: &str, folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn debian_layer(recipe: &Recipe, layer: &Path) -> anyhow::Result<()> {
-    install("mmdebstrap", "mmdebstrap")?;
+    need("mmdebstrap", "mmdebstrap")?;
     let mut command = Command::new("mmdebstrap");
     command.args(["--quiet", "--variant=minbase", "--aptopt=Apt::Install-Recommends \"false\""]);
     command.arg(format!("--include={}", recipe.packages.join(",")));
@@ -107,7 +122,7 @@ fn debian_layer(recipe: &Recipe, layer: &Path) -> anyhow::Result<()> {
 
 /// One static program that every applet's name leads to.
 fn busybox_layer(layer: &Path) -> anyhow::Result<()> {
-    install("/bin/busybox", "busybox-static")?;
+    need("/bin/busybox", "busybox-static")?;
     let listed = Command::new("/bin/busybox").arg("--list").output().context("asking busybox for its applets")?;
     let mut tar = tar::Builder::new(File::create(layer)?);
     for (folder, mode) in [("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700), ("var", 0o755)] {
@@ -172,11 +187,19 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes sure that a program is there, from the Debian package of that name.
-fn install(program: &str, package: &str) -> anyhow::Result<()> {
+/// Set on machines that may be changed: then a Debian package that is missing is installed.
+const MAY_INSTALL: [&str; 2] = ["CI", "KPROV_INSTALL"];
+
+/// Makes sure that a program of a Debian package is there.
+///
+/// Errors: it is not, and may not be installed.
+fn need(program: &str, package: &str) -> anyhow::Result<()> {
     let known = Command::new("sh").args(["-c", "command -v \"$0\""]).arg(program).output()?;
     if known.status.success() {
         return Ok(());
+    }
+    if MAY_INSTALL.iter().all(|name| std::env::var_os(name).is_none()) {
+        bail!("{program} is missing: `apt-get install {package}`, or set KPROV_INSTALL=1 to have tests install it");
     }
     run(Command::new("apt-get").args(["-qq", "update"]))?;
     run(Command::new("apt-get").args(["-qq", "-y", "--no-install-recommends", "install", package]))

@@ -132,6 +132,7 @@ mod linux {
             privileges: Privileges::default(),
             stop_signal: String::new(),
             tty: false,
+            beside: None,
             log_path: folder.join(format!("logs/{round}.log")),
         }
     }

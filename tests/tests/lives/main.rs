@@ -27,7 +27,7 @@ const AT_ONCE: usize = 6;
 const FLOORS: &[(&str, usize)] = &[
     ("cgroup", 1),
     ("env", 6),
-    ("ephemeral", 0),
+    ("ephemeral", 1),
     ("gate", 1),
     ("hook", 3),
     ("image", 3),

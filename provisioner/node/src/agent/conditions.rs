@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::memory::Observed;
+use super::resize;
 use super::status::{Phase, is_passed, whole_second};
 use super::view::{Role, View};
 
@@ -32,15 +33,18 @@ pub fn of(pod: &Pod, observed: &Observed, views: &[View<'_>], phase: Phase, now:
     let has_sandbox = observed.sandbox.as_ref().is_some_and(|sandbox| sandbox.ready && sandbox.address.is_some());
     let containers = containers_ready(views, phase);
     let ready = ready(pod, &containers);
-    let own = [
+    let mut own = vec![
         ("PodReadyToStartContainers", Verdict { holds: has_sandbox, ..Verdict::default() }),
         ("Initialized", initialized(views, phase)),
         ("Ready", ready),
         ("ContainersReady", containers),
         ("PodScheduled", Verdict::yes()),
     ];
+    own.extend(resizing(pod, views).map(|verdict| (resize::IN_PROGRESS, verdict)));
     let old: Vec<PodCondition> = pod.status.iter().flat_map(|status| status.conditions.clone()).flatten().collect();
-    let others = old.iter().filter(|one| !own.iter().any(|(type_, _)| one.type_ == *type_)).cloned();
+    let is_own =
+        |one: &&PodCondition| one.type_ == resize::IN_PROGRESS || own.iter().any(|(type_, _)| one.type_ == *type_);
+    let others = old.iter().filter(|one| !is_own(one)).cloned();
     let mut all: Vec<_> = own.iter().map(|(type_, verdict)| condition(pod, &old, type_, verdict, now)).collect();
     all.extend(others);
     all
@@ -79,12 +83,22 @@ fn containers_ready(views: &[View<'_>], phase: Phase) -> Verdict {
         Phase::Failed => return Verdict::no("PodFailed", None),
         Phase::Pending | Phase::Running => {}
     }
-    let counts = |view: &&View<'_>| view.role != Role::Init && !view.is_ready();
+    let counts = |view: &&View<'_>| !matches!(view.role, Role::Init | Role::Ephemeral) && !view.is_ready();
     let unready: Vec<&str> = views.iter().filter(counts).map(|view| view.spec.name.as_str()).collect();
     if unready.is_empty() {
         return Verdict::yes();
     }
     Verdict::no("ContainersNotReady", Some(format!("containers with unready status: [{}]", unready.join(" "))))
+}
+
+/// What is said of a resize as long as there is one.
+fn resizing(pod: &Pod, views: &[View<'_>]) -> Option<Verdict> {
+    if !resize::is_under_way(pod, views) {
+        return None;
+    }
+    let failure = views.iter().find_map(|view| view.memory?.unsized_for.as_ref());
+    let reason = failure.map(|failure| failure.reason.text());
+    Some(Verdict { holds: true, reason, message: failure.map(|failure| failure.message.clone()) })
 }
 
 /// Source: kubelet `GeneratePodReadyCondition`.

@@ -9,6 +9,7 @@ use super::failure::Reason;
 use super::memory::{Observed, later};
 use super::probe::{self, ProbeKind};
 use super::refuse;
+use super::resize;
 use super::status;
 use super::view::{Doing, Restarts, Role, View};
 
@@ -65,6 +66,13 @@ pub enum PodAction {
         /// It starts again afterwards, whatever the restart policy says.
         restart: bool,
     },
+    /// Hold a running container to what the pod asks for now.
+    Resize {
+        /// Its id.
+        id: String,
+        /// Its name.
+        container: String,
+    },
     /// Begin a probe of a running container.
     Probe {
         /// Its id.
@@ -112,8 +120,7 @@ impl PodEvent {
     /// The same about a container.
     #[must_use]
     pub fn about(mut self, role: Role, container: &str) -> Self {
-        let list = if role == Role::Main { "containers" } else { "initContainers" };
-        self.field = Some(format!("spec.{list}{{{container}}}"));
+        self.field = Some(format!("spec.{}{{{container}}}", role.list()));
         self
     }
 }
@@ -242,6 +249,10 @@ impl<'a> Next<'a> {
         if !self.is_set_up() {
             return;
         }
+        for view in views.iter().filter(|view| view.role == Role::Ephemeral && matches!(view.doing, Doing::Absent)) {
+            self.start(view);
+        }
+        self.tell_of_resize(views);
         if self.inits(views) {
             for view in views.iter().filter(|view| view.role == Role::Main) {
                 self.main(view);
@@ -286,7 +297,7 @@ impl<'a> Next<'a> {
     /// Brings the init containers on by one; whether the main ones may run.
     fn inits(&mut self, views: &[View<'_>]) -> bool {
         let begun = views.iter().any(|view| view.role == Role::Main && view.current.is_some());
-        for view in views.iter().filter(|view| view.role != Role::Main) {
+        for view in views.iter().filter(|view| matches!(view.role, Role::Init | Role::Sidecar)) {
             let passed = match (&view.doing, view.role) {
                 (_, Role::Sidecar) => begun || view.is_started(),
                 // What the last status says is not enough: a new sandbox begins anew.
@@ -321,12 +332,34 @@ impl<'a> Next<'a> {
             _ if !matches!(view.doing, Doing::Running(_)) => return self.revive(view),
             _ if view.is_changed() => format!("Container {name} definition changed, will be restarted"),
             Some(probe) => format!("Container {name} failed {} probe, will be restarted", probe.text()),
-            None => return,
+            None if resize::restarts(view, self.pod) => format!("Container {name} resize requires restart"),
+            None => return self.resize(view),
         };
-        let restart = view.is_changed();
-        let own = failed.and_then(|kind| kind.of(view.spec)?.termination_grace_period_seconds);
+        let restart = view.is_changed() || failed.is_none();
+        let own = failed.and_then(|kind| kind.of(&view.spec)?.termination_grace_period_seconds);
         let own = own.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1)));
         self.kill(view, later(self.now, own.unwrap_or_else(|| grace(self.pod))), why, restart);
+    }
+
+    /// Holds a container to other amounts than it was started with.
+    fn resize(&mut self, view: &View<'_>) {
+        let Some((id, _)) = view.id().zip(view.resize(self.pod)) else { return };
+        match view.memory.and_then(|memory| memory.unsized_for.as_ref()) {
+            Some(failure) if failure.retry_at > self.now => self.recheck(failure.retry_at),
+            _ => self.actions.push(PodAction::Resize { id: id.to_owned(), container: view.spec.name.clone() }),
+        }
+    }
+
+    /// Says that a resize has begun, and when what the last status called in progress is done.
+    fn tell_of_resize(&mut self, views: &[View<'_>]) {
+        let generation = self.pod.metadata.generation.unwrap_or_default();
+        let (word, reason) = match (resize::is_under_way(self.pod, views), resize::was_under_way(self.pod)) {
+            (true, _) => ("started", "ResizeStarted"),
+            (false, true) => ("completed", "ResizeCompleted"),
+            (false, false) => return,
+        };
+        let message = format!("Pod resize {word}: {}", resize::summary(self.pod));
+        self.tell(format!("{reason} {generation}"), PodEvent::normal(reason, message));
     }
 
     /// A sidecar that ended runs again, also while the main containers run.

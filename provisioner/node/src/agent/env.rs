@@ -136,7 +136,7 @@ fn resolve(
         let name = one.container_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&container.name);
         let other = pod.spec.as_ref().and_then(|spec| resources::container(spec, name));
         let (other, _) = other.ok_or_else(|| format!("container {name} not found"))?;
-        return resources::field(other, &one.resource, one.divisor.as_ref(), node).map(Some);
+        return resources::field(&other, &one.resource, one.divisor.as_ref(), node).map(Some);
     }
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(one) = &source.config_map_key_ref {

@@ -15,6 +15,7 @@ pub enum Reason {
     FailedMount,
     FailedCreatePodSandBox,
     FailedKillPod,
+    ResizeError,
 }
 
 impl Reason {
@@ -33,6 +34,7 @@ impl Reason {
             Self::FailedMount => "FailedMount",
             Self::FailedCreatePodSandBox => "FailedCreatePodSandBox",
             Self::FailedKillPod => "FailedKillPod",
+            Self::ResizeError => "Error",
         }
     }
 

@@ -76,6 +76,8 @@ pub struct ContainerMemory {
     pub restart: bool,
     /// What its probes found.
     pub health: Health,
+    /// Why it could not be held to other amounts while it runs.
+    pub unsized_for: Option<Failure>,
 }
 
 /// What probes found out about a container; without probes it is started and ready as soon as it runs.

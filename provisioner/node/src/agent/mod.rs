@@ -22,6 +22,7 @@ pub mod probe;
 pub mod references;
 pub mod reflector;
 pub mod refuse;
+pub mod resize;
 pub mod resources;
 pub mod security;
 pub mod services;

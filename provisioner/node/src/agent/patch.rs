@@ -61,6 +61,10 @@ fn add_conditions(status: &mut Map<String, Value>, old: Option<&Value>, new: &Va
             one
         })
         .collect();
+    let kept = list(Some(new));
+    let gone = before.iter().filter(|was| !kept.iter().any(|one| one["type"] == was["type"]));
+    let gone = gone.map(|was| json!({"$patch": "delete", "type": was["type"]}));
+    let changed: Vec<Value> = changed.into_iter().chain(gone).collect();
     if changed.is_empty() {
         return;
     }
@@ -97,6 +101,14 @@ mod tests {
             json!({"podIPs": [{"ip": "1"}]}),
             json!({"podIPs": [{"ip": "2"}]}),
             Some(json!({"podIPs": [{"ip": "2"}, {"$patch": "delete", "ip": "1"}]})),
+        );
+        check(
+            json!({"conditions": [{"type": "A", "status": "True"}, {"type": "B", "status": "True"}]}),
+            json!({"conditions": [{"type": "A", "status": "True"}]}),
+            Some(json!({
+                "$setElementOrder/conditions": [{"type": "A"}],
+                "conditions": [{"$patch": "delete", "type": "B"}],
+            })),
         );
         check(
             json!({"conditions": [{"type": "A", "status": "True", "lastProbeTime": null}, {"type": "B", "status": "False", "reason": "r"}]}),

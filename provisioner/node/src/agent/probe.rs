@@ -88,7 +88,7 @@ pub fn timeout(probe: &Probe) -> Duration {
 #[must_use]
 pub fn due(view: &View<'_>, ending: bool) -> Vec<(ProbeKind, Timestamp)> {
     let Doing::Running(since) = view.doing else { return Vec::new() };
-    if view.role == Role::Init {
+    if matches!(view.role, Role::Init | Role::Ephemeral) {
         return Vec::new();
     }
     let health = view.health();
@@ -99,7 +99,7 @@ pub fn due(view: &View<'_>, ending: bool) -> Vec<(ProbeKind, Timestamp)> {
     });
     let given_up = health.is_some_and(|health| health.failed.is_some());
     let due = wanted.filter(|kind| !given_up || *kind == ProbeKind::Readiness).filter_map(|kind| {
-        let probe = kind.of(view.spec)?;
+        let probe = kind.of(&view.spec)?;
         let tally = health.and_then(|health| health.tallies.get(&kind)).copied().unwrap_or_default();
         let delay = seconds(probe.initial_delay_seconds, 0).max(BEGINNING);
         let at = match tally.begun {

@@ -3,14 +3,18 @@
 use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSpec, SELinuxOptions};
 use kprov_schema::quantity::Quantity;
 
+use super::resources::containers;
+
 /// A pod that must not even be tried, as reason and message; its phase becomes Failed.
 #[must_use]
 pub fn rejection(pod: &Pod) -> Option<(String, String)> {
     let spec = pod.spec.as_ref()?;
     let asks = |profile: Option<&AppArmorProfile>| profile.is_some_and(|profile| profile.type_ != "Unconfined");
     let own = spec.security_context.as_ref().and_then(|context| context.app_armor_profile.as_ref());
-    let theirs = containers(spec).filter_map(|one| one.security_context.as_ref()?.app_armor_profile.as_ref());
-    let any = asks(own) || theirs.into_iter().any(|profile| asks(Some(profile)));
+    let mut all = containers(spec);
+    let any = asks(own)
+        || all
+            .any(|(one, _)| asks(one.security_context.as_ref().and_then(|context| context.app_armor_profile.as_ref())));
     any.then(|| ("AppArmor".to_owned(), "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned()))
 }
 
@@ -19,17 +23,13 @@ pub fn rejection(pod: &Pod) -> Option<(String, String)> {
 pub fn unsupported(pod: &Pod) -> Vec<String> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let of_pod = POD.iter().filter(|(_, asks)| asks(spec)).map(|(field, _)| (*field).to_owned());
-    let of_containers = containers(spec).flat_map(|container| {
+    let of_containers = containers(spec).flat_map(|(container, _)| {
         // Ports of a pod that shares the node's network are the node's.
         let given = |field: &str| field == HOST_PORT && spec.host_network == Some(true);
-        let asked = CONTAINER.iter().filter(|(field, asks)| asks(container) && !given(field));
+        let asked = CONTAINER.iter().filter(|(field, asks)| asks(&container) && !given(field));
         asked.map(|(field, _)| format!("{field} of container {}", container.name)).collect::<Vec<_>>()
     });
     of_pod.chain(of_containers).map(|what| format!("{what} is not supported by this node")).collect()
-}
-
-fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
 }
 
 fn some<T>(list: Option<&Vec<T>>) -> bool {
@@ -46,7 +46,6 @@ const POD: &[Asks<PodSpec>] = &[
     ("spec.hostUsers: false", |spec| spec.host_users == Some(false)),
     ("spec.runtimeClassName", |spec| spec.runtime_class_name.is_some()),
     ("spec.resourceClaims", |spec| some(spec.resource_claims.as_ref())),
-    ("spec.ephemeralContainers", |spec| some(spec.ephemeral_containers.as_ref())),
     ("spec.resources", |spec| spec.resources.is_some()),
     ("spec.volumes.emptyDir.sizeLimit on disk", |spec| {
         let empty = spec.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());

@@ -1,10 +1,12 @@
 //! What a pod's resource requests and limits mean for its class, its cgroup and the kernel.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use kprov_schema::quantity::Quantity;
+use kprov_schema::rules::pod::as_container;
 
 use super::view::Role;
 use crate::runtime::Limits;
@@ -123,12 +125,19 @@ fn oom_score(pod: &Pod, container: &Container, memory_bytes: u64) -> i32 {
 
 /// The container of a pod by name, with its role.
 #[must_use]
-pub fn container<'a>(spec: &'a PodSpec, name: &str) -> Option<(&'a Container, Role)> {
-    let init = spec.init_containers.iter().flatten().find(|one| one.name == name);
-    let role =
-        |one: &Container| if one.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init };
-    init.map(|one| (one, role(one)))
-        .or_else(|| spec.containers.iter().find(|one| one.name == name).map(|one| (one, Role::Main)))
+pub fn container<'a>(spec: &'a PodSpec, name: &str) -> Option<(Cow<'a, Container>, Role)> {
+    containers(spec).find(|(container, _)| container.name == name)
+}
+
+/// All containers of a pod with their roles: init containers first, in order, then the main ones, then ephemeral ones.
+pub fn containers(spec: &PodSpec) -> impl Iterator<Item = (Cow<'_, Container>, Role)> {
+    let inits = spec.init_containers.iter().flatten().map(|one| {
+        let sidecar = one.restart_policy.as_deref() == Some("Always");
+        (Cow::Borrowed(one), if sidecar { Role::Sidecar } else { Role::Init })
+    });
+    let mains = spec.containers.iter().map(|one| (Cow::Borrowed(one), Role::Main));
+    let late = spec.ephemeral_containers.iter().flatten().map(|one| (Cow::Owned(as_container(one)), Role::Ephemeral));
+    inits.chain(mains).chain(late)
 }
 
 /// A resource of a container as `resourceFieldRef` asks for it, divided and rounded up.

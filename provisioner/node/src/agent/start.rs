@@ -244,8 +244,16 @@ impl Start<'_> {
             privileges: privileges.map_err(StartFailure::config)?,
             stop_signal: self.stop_signal(image),
             tty: self.container.tty == Some(true),
+            beside: self.beside(),
             log_path: self.folder().map_or_else(PathBuf::new, |folder| folder.log(&self.container.name, self.attempt)),
         })
+    }
+
+    /// The container that an ephemeral one is to look at.
+    fn beside(&self) -> Option<String> {
+        let all = self.pod.spec.as_ref()?.ephemeral_containers.iter().flatten();
+        let own = all.into_iter().find(|one| self.role == Role::Ephemeral && one.name == self.container.name)?;
+        own.target_container_name.clone().filter(|name| !name.is_empty())
     }
 
     fn stop_signal(&self, image: &Image) -> String {

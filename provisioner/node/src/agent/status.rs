@@ -50,11 +50,11 @@ pub fn of(pod: &Pod, observed: &Observed, views: &[View<'_>], fate: &Fate, now: 
     let down = views.iter().all(|view| !view.is_up()) && observed.sandbox.is_none();
     let terminal = down && *fate != Fate::Run;
     let begun = views.iter().any(|view| view.role == Role::Main && !matches!(view.doing, Doing::Absent));
-    let statuses = |main: bool| -> Vec<ContainerStatus> {
-        let picked = views.iter().filter(|view| (view.role == Role::Main) == main);
+    let statuses = |list: &str| -> Vec<ContainerStatus> {
+        let picked = views.iter().filter(|view| view.role.list() == list);
         picked.map(|view| container(pod, view, terminal && begun, now)).collect()
     };
-    let (inits, mains) = (statuses(false), statuses(true));
+    let [inits, mains, late] = [Role::Init, Role::Main, Role::Ephemeral].map(|role| statuses(role.list()));
     let phase = phase(pod, views, fate, &inits, &mains, terminal);
     let mut status = PodStatus {
         phase: Some(phase.text().to_owned()),
@@ -66,6 +66,7 @@ pub fn of(pod: &Pod, observed: &Observed, views: &[View<'_>], fate: &Fate, now: 
         allocated_resources: resources::pod_requests(pod),
         init_container_statuses: Some(inits).filter(|list| !list.is_empty()),
         container_statuses: Some(mains),
+        ephemeral_container_statuses: Some(late).filter(|list| !list.is_empty()),
         ..old.clone()
     };
     if let Some(address) = observed.sandbox.as_ref().and_then(|sandbox| sandbox.address) {
@@ -92,6 +93,7 @@ fn reject(status: &mut PodStatus, reason: &str, message: &str) {
     explain(status, reason, &format!("Pod was rejected: {message}"));
     status.init_container_statuses = None;
     status.container_statuses = None;
+    status.ephemeral_container_statuses = None;
 }
 
 /// Times in a status are whole seconds; cutting here keeps a status equal to what the API gives back.
@@ -162,7 +164,7 @@ pub fn is_passed(view: &View<'_>) -> bool {
     match view.role {
         Role::Init => view.ended().is_some_and(|how| how.exit_code == 0),
         Role::Sidecar => view.is_started() || view.ended().is_some(),
-        Role::Main => true,
+        Role::Main | Role::Ephemeral => true,
     }
 }
 
@@ -193,7 +195,7 @@ fn container(pod: &Pod, view: &View<'_>, terminal: bool, now: Timestamp) -> Cont
     let mut status = ContainerStatus {
         name: view.spec.name.clone(),
         ready: view.is_ready(),
-        started: Some(view.is_started()),
+        started: (view.role != Role::Ephemeral).then(|| view.is_started()),
         restart_count: view.restart_count(),
         container_id: id_of(view, &state, &last),
         last_state: Some(last),
@@ -202,9 +204,11 @@ fn container(pod: &Pod, view: &View<'_>, terminal: bool, now: Timestamp) -> Cont
     };
     identify(view, &mut status);
     if made {
-        status.resources = Some(shown_resources(view.spec));
+        // While it is being resized, what it has is what was said last.
+        let last = view.old.filter(|_| view.resize(pod).is_some()).and_then(|old| old.resources.clone());
+        status.resources = last.or_else(|| Some(shown_resources(&view.spec)));
         status.allocated_resources = view.spec.resources.as_ref().and_then(|all| all.requests.clone());
-        status.volume_mounts = volume_mounts(view.spec);
+        status.volume_mounts = volume_mounts(&view.spec);
     }
     status
 }

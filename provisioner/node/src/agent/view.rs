@@ -1,11 +1,14 @@
 //! One container of a pod as its specification, the runtime, the last status and the agent's memory show it together.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::memory::{ContainerMemory, ContainerSeen, Observed};
-use crate::runtime::{ContainerState as Runs, Exit};
+use super::resources::{self, containers};
+use crate::runtime::{ContainerState as Runs, Exit, Limits};
 
 /// Scheme of container ids in a pod's status.
 pub const SCHEME: &str = "kprov://";
@@ -21,7 +24,7 @@ pub enum Restarts {
     Never,
 }
 
-/// Which of a pod's three lists a container is in.
+/// What a container is to its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Runs to its end before the main ones.
@@ -30,6 +33,20 @@ pub enum Role {
     Sidecar,
     /// What the pod is for.
     Main,
+    /// Added to a running pod to look at it: starts at once, once, and nothing depends on it.
+    Ephemeral,
+}
+
+impl Role {
+    /// The field of a pod's specification that its containers stand in.
+    #[must_use]
+    pub fn list(self) -> &'static str {
+        match self {
+            Self::Init | Self::Sidecar => "initContainers",
+            Self::Main => "containers",
+            Self::Ephemeral => "ephemeralContainers",
+        }
+    }
 }
 
 /// What a container is doing, from the best source there is.
@@ -49,7 +66,7 @@ pub enum Doing {
 #[derive(Clone, Debug)]
 pub struct View<'a> {
     /// Its specification.
-    pub spec: &'a Container,
+    pub spec: Cow<'a, Container>,
     /// Which list it is in.
     pub role: Role,
     /// Its restart policy.
@@ -67,26 +84,29 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Init containers first, in order, then the main ones.
+    /// All of a pod, in the order of [`containers`].
     #[must_use]
     pub fn all(pod: &'a Pod, observed: &'a Observed) -> Vec<Self> {
         let Some(spec) = &pod.spec else { return Vec::new() };
         let status = pod.status.as_ref();
-        let inits = spec.init_containers.iter().flatten().map(|container| {
-            let old = status.and_then(|status| named(status.init_container_statuses.as_deref(), &container.name));
-            let sidecar = container.restart_policy.as_deref() == Some("Always");
-            (container, if sidecar { Role::Sidecar } else { Role::Init }, old)
-        });
-        let mains = spec.containers.iter().map(|container| {
-            let old = status.and_then(|status| named(status.container_statuses.as_deref(), &container.name));
-            (container, Role::Main, old)
-        });
-        inits.chain(mains).map(|(container, role, old)| Self::of(spec, container, role, old, observed)).collect()
+        let of_role = |role| {
+            let status = status?;
+            match role {
+                Role::Init | Role::Sidecar => status.init_container_statuses.as_deref(),
+                Role::Main => status.container_statuses.as_deref(),
+                Role::Ephemeral => status.ephemeral_container_statuses.as_deref(),
+            }
+        };
+        let view = |(container, role): (Cow<'a, Container>, Role)| {
+            let old = of_role(role).and_then(|list| list.iter().find(|status| status.name == container.name));
+            Self::of(spec, container, role, old, observed)
+        };
+        containers(spec).map(view).collect()
     }
 
     fn of(
         pod: &'a PodSpec,
-        spec: &'a Container,
+        spec: Cow<'a, Container>,
         role: Role,
         old: Option<&'a ContainerStatus>,
         observed: &'a Observed,
@@ -96,16 +116,8 @@ impl<'a> View<'a> {
         let current = mine.first().copied();
         let doing = current.map_or_else(|| remembered(old), seen_doing);
         let memory = observed.memory.containers.get(&spec.name);
-        Self {
-            spec,
-            role,
-            restarts: restarts(pod, spec, role),
-            current,
-            previous: mine.get(1).copied(),
-            old,
-            memory,
-            doing,
-        }
+        let restarts = restarts(pod, &spec, role);
+        Self { spec, role, restarts, current, previous: mine.get(1).copied(), old, memory, doing }
     }
 
     /// How many containers of this name there were before the newest.
@@ -159,6 +171,7 @@ impl<'a> View<'a> {
     pub fn is_ready(&self) -> bool {
         match self.role {
             Role::Init => self.ended().is_some_and(|how| how.exit_code == 0),
+            Role::Ephemeral => false,
             Role::Main | Role::Sidecar => {
                 let known = || self.health().map_or_else(|| self.was(|old| old.ready), |health| health.ready);
                 self.is_started() && (self.spec.readiness_probe.is_none() || known())
@@ -191,6 +204,14 @@ impl<'a> View<'a> {
             }
     }
 
+    /// What the kernel holds the running container to, and what the pod asks for, when the two differ.
+    #[must_use]
+    pub fn resize(&self, pod: &Pod) -> Option<(&Limits, Limits)> {
+        let now = self.current.filter(|_| matches!(self.doing, Doing::Running(_)))?.container.limits.as_ref()?;
+        let wanted = resources::kernel_limits(pod, &self.spec, 0);
+        (!now.same_size(&wanted)).then_some((now, wanted))
+    }
+
     /// Whether the pod asks for another image than the running container was made from.
     #[must_use]
     pub fn is_changed(&self) -> bool {
@@ -201,14 +222,10 @@ impl<'a> View<'a> {
     }
 }
 
-fn named<'a>(statuses: Option<&'a [ContainerStatus]>, name: &str) -> Option<&'a ContainerStatus> {
-    statuses?.iter().find(|status| status.name == name)
-}
-
 fn restarts(pod: &PodSpec, container: &Container, role: Role) -> Restarts {
     let policy = container.restart_policy.as_deref().or(pod.restart_policy.as_deref()).unwrap_or("Always");
     match (policy, role) {
-        ("Never", _) => Restarts::Never,
+        ("Never", _) | (_, Role::Ephemeral) => Restarts::Never,
         // An init container is done once it has succeeded, whatever the policy.
         ("OnFailure", _) | (_, Role::Init) => Restarts::OnFailure,
         _ => Restarts::Always,

@@ -62,6 +62,7 @@ pub async fn all(subject: &dyn Subject) {
     unknown_things_are_not_found(subject).await;
     a_seccomp_profile_is_never_ignored(subject).await;
     commands_run_in_running_containers(subject).await;
+    a_running_container_is_resized(subject).await;
 }
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -95,6 +96,7 @@ async fn container(subject: &dyn Subject, pod: &str, name: &str, program: Progra
         privileges: Privileges::default(),
         stop_signal: image.stop_signal,
         tty: false,
+        beside: None,
         log_path: subject.folder().join(pod).join(name).join("0.log"),
     }
 }
@@ -330,6 +332,31 @@ async fn commands_run_in_running_containers(subject: &dyn Subject) {
     stop(subject, &made.id, GRACE).await;
     let answer = command(subject, &made.id, Program::Hello, GRACE).await;
     assert!(matches!(answer, Err(RuntimeError::NotFound(_))), "nothing runs in an ended container: {answer:?}");
+    clear(subject, &pod).await;
+}
+
+async fn a_running_container_is_resized(subject: &dyn Subject) {
+    let runtime = subject.runtime();
+    let pod = make(subject, "resize").await;
+    let mut spec = container(subject, "resize", "main", Program::UntilStopped).await;
+    spec.limits = Limits { cpu_limit_millis: Some(200), memory_limit_bytes: Some(64 << 20), ..Limits::default() };
+    spec.limits.pids = Some(100);
+    let made = runtime.start(&pod, spec.clone()).await.expect("is_resized: start");
+    subject.hears(&spec).await;
+    assert_eq!(made.limits.as_ref(), Some(&spec.limits));
+    for memory in [128 << 20, 96 << 20] {
+        let wanted = Limits { cpu_limit_millis: Some(300), memory_limit_bytes: Some(memory), ..Limits::default() };
+        runtime.resize(&made.id, wanted.clone()).await.expect("is_resized: resize");
+        let inventory = runtime.inventory_of(&pod).await.expect("an inventory");
+        let now = &inventory.containers[0];
+        assert_eq!(now.limits, Some(spec.limits.resized(&wanted)), "what can't be resized stays");
+        assert_eq!(now.state, made.state, "the container goes on");
+    }
+    stop(subject, &made.id, GRACE).await;
+    for id in [made.id.as_str(), "nobody"] {
+        let answer = runtime.resize(id, Limits::default()).await;
+        assert!(matches!(answer, Err(RuntimeError::NotFound(_))), "{answer:?}");
+    }
     clear(subject, &pod).await;
 }
 

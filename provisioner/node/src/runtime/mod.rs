@@ -112,6 +112,21 @@ pub struct Limits {
     pub oom_score_adj: i32,
 }
 
+impl Limits {
+    /// Whether the amounts are equal that a running container can be resized to.
+    #[must_use]
+    pub fn same_size(&self, other: &Self) -> bool {
+        let size = |one: &Self| (one.cpu_request_millis, one.cpu_limit_millis, one.memory_limit_bytes);
+        size(self) == size(other)
+    }
+
+    /// These limits with the processor and memory of others.
+    #[must_use]
+    pub fn resized(&self, to: &Self) -> Self {
+        Self { pids: self.pids, oom_score_adj: self.oom_score_adj, ..to.clone() }
+    }
+}
+
 /// Who a container runs as, and what it may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Privileges {
@@ -174,6 +189,9 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// Give it a terminal.
     pub tty: bool,
+    /// Name of a running container of its pod whose processes it sees as its own.
+    #[serde(default)]
+    pub beside: Option<String>,
     /// Log file, written in the CRI format.
     pub log_path: PathBuf,
 }
@@ -191,6 +209,9 @@ pub struct Container {
     pub attempt: u32,
     /// Id of its image.
     pub image: String,
+    /// What the kernel holds it to now; `None` when that was never noted.
+    #[serde(default)]
+    pub limits: Option<Limits>,
     /// What it is doing.
     pub state: ContainerState,
 }
@@ -299,6 +320,9 @@ pub trait Runtime: Send + Sync + 'static {
     fn start<'a>(&'a self, pod: &'a Uid, spec: ContainerSpec) -> BoxFuture<'a, Result<Container, RuntimeError>>;
     /// Sends the stop signal, and after `grace` kills. Returns when it has ended. `NotFound` for an unknown id.
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    /// Holds a running container to other amounts of processor and memory, without a restart. What else stands in
+    /// `limits` stays as it was at the start. `NotFound` when no such container runs.
+    fn resize<'a>(&'a self, id: &'a str, limits: Limits) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Runs a command in a running container, as its own user and under its own limits, and returns when it has ended.
     /// One that takes longer than `timeout` is killed. `NotFound` when no such container runs, `Start` for a command that
     /// is not there.

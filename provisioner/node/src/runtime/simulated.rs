@@ -27,8 +27,8 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
 use super::{
-    Container, ContainerSpec, ContainerState, Executed, Exit, Image, Inventory, PullError, Runtime, RuntimeError,
-    Sandbox, SandboxSpec, Seccomp,
+    Container, ContainerSpec, ContainerState, Executed, Exit, Image, Inventory, Limits, PullError, Runtime,
+    RuntimeError, Sandbox, SandboxSpec, Seccomp,
 };
 
 /// Changes that a slow reader of events may be behind; beyond that it is told of every pod.
@@ -342,6 +342,7 @@ impl Runtime for Simulated {
                 name: spec.name,
                 attempt: spec.attempt,
                 image: spec.image,
+                limits: Some(spec.limits),
                 state,
             };
             write_log(&spec.log_path, &script.log, now)?;
@@ -384,6 +385,18 @@ impl Runtime for Simulated {
             }
             Ok(())
         })
+    }
+
+    fn resize<'a>(&'a self, id: &'a str, limits: Limits) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        let mut pods = self.0.pods();
+        let running =
+            find(&mut pods, id).filter(|(_, one)| matches!(one.container.state, ContainerState::Running { .. }));
+        let done =
+            running.ok_or_else(|| RuntimeError::NotFound(format!("container {id}, as running,"))).map(|(_, one)| {
+                let was = one.container.limits.clone().unwrap_or_default();
+                one.container.limits = Some(was.resized(&limits));
+            });
+        Box::pin(std::future::ready(done))
     }
 
     fn exec<'a>(

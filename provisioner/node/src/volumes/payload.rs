@@ -160,7 +160,7 @@ impl Material<'_> {
                     let spec = self.pod.spec.as_ref();
                     let container = spec.and_then(|spec| resources::container(spec, name));
                     let (container, _) = container.ok_or_else(|| format!("container {name} not found"))?;
-                    resources::field(container, &one.resource, one.divisor.as_ref(), self.node)?
+                    resources::field(&container, &one.resource, one.divisor.as_ref(), self.node)?
                 }
                 (None, None) => return Err(format!("file {} has no source", item.path)),
             };

@@ -38,6 +38,8 @@ pub const ALL: &[(&str, Case)] = cases![
     a_lost_shim_is_found_by_the_next_agent,
     twenty_containers_start_in_parallel,
     a_shared_process_namespace_is_shared,
+    a_container_beside_another_sees_its_processes,
+    a_resize_reaches_the_kernel,
     a_pods_containers_share_host_name_network_and_memory,
     sysctls_are_the_pods_own,
     what_a_container_leaves_is_killed_with_it,
@@ -432,6 +434,53 @@ async fn a_shared_process_namespace_is_shared(f: &Fixture) {
     assert_eq!(facts["processes"], 3, "the pause process, the first container and the second");
     f.oci().stop(&first.id, GRACE).await.unwrap();
     assert!(matches!(f.state(&first.id).await, ContainerState::Exited(Exit { code: 0, .. })));
+}
+
+async fn a_container_beside_another_sees_its_processes(f: &Fixture) {
+    let pod = f.sandbox("beside").await;
+    let first = f.start(&pod, "first", &["until-stopped"]).await;
+    let mut spec = f.spec("beside", "second", &["facts"]).await;
+    spec.beside = Some("first".into());
+    let facts = parse(&f.run(&pod, spec.clone()).await.1);
+    assert_eq!(facts["processes"], 2, "the first container and the second");
+    spec.beside = Some("nobody".into());
+    spec.attempt = 1;
+    let answer = f.oci().start(&pod, spec).await;
+    assert!(matches!(answer, Err(RuntimeError::Refused(_))), "{answer:?}");
+    f.oci().stop(&first.id, GRACE).await.unwrap();
+}
+
+async fn a_resize_reaches_the_kernel(f: &Fixture) {
+    let pod = f.sandbox("resize").await;
+    let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let files = if v2 {
+        ["memory.max", "cpu.max", "cpu.weight"].map(|file| format!("/sys/fs/cgroup/{file}"))
+    } else {
+        ["memory/memory.limit_in_bytes", "cpu/cpu.cfs_quota_us", "cpu/cpu.shares"]
+            .map(|file| format!("/sys/fs/cgroup/{file}"))
+    };
+    let made = f.start(&pod, "main", &["until-stopped"]).await;
+    let ask = || ["/kprov", "inside", "facts"].map(str::to_owned).into_iter().chain(files.clone()).collect();
+    let limits = |millis, bytes| Limits {
+        cpu_request_millis: Some(millis),
+        cpu_limit_millis: Some(millis),
+        memory_limit_bytes: Some(bytes),
+        ..Limits::default()
+    };
+    let cases = [
+        (limits(500, 512 << 20), ["536870912", "50000", "512"], ["536870912", "50000 100000", "20"]),
+        (limits(250, 256 << 20), ["268435456", "25000", "256"], ["268435456", "25000 100000", "10"]),
+        (limits(1000, 1 << 30), ["1073741824", "100000", "1024"], ["1073741824", "100000 100000", "39"]),
+    ];
+    for (limits, v1_words, v2_words) in cases {
+        f.oci().resize(&made.id, limits).await.unwrap();
+        let told = parse(&f.oci().exec(&made.id, ask(), GRACE).await.unwrap().output);
+        let words = if v2 { v2_words } else { v1_words };
+        for (file, word) in files.iter().zip(words) {
+            assert_eq!(told["files"][file], format!("{word}\n"), "{file}");
+        }
+    }
+    f.oci().stop(&made.id, GRACE).await.unwrap();
 }
 
 async fn a_pods_containers_share_host_name_network_and_memory(f: &Fixture) {

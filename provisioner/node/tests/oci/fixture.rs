@@ -141,6 +141,7 @@ impl Fixture {
             privileges: Privileges { user: Some(0), ..Privileges::default() },
             stop_signal: String::new(),
             tty: false,
+            beside: None,
             log_path: self.path().join("logs").join(pod).join(name).join("0.log"),
         }
     }

@@ -153,7 +153,8 @@ pub(crate) fn round_up(amounts: &mut Amounts) {
 }
 
 /// An ephemeral container as the container that it mostly is.
-pub(crate) fn as_container(from: &EphemeralContainer) -> Container {
+#[must_use]
+pub fn as_container(from: &EphemeralContainer) -> Container {
     let from = from.clone();
     Container {
         args: from.args,

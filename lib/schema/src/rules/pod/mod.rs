@@ -36,6 +36,7 @@ pub(crate) mod volumes;
 pub(crate) mod warnings;
 mod windows;
 
+pub use defaults::as_container;
 pub use pod_resources::totals;
 
 /// What the checks of a pod's parts must know of where they stand.

@@ -19,7 +19,7 @@ impl PodTask {
             context: &self.context,
             pod: &pod,
             uid: &self.uid,
-            container,
+            container: &container,
             role,
             attempt,
             changed: &self.changed,
@@ -28,6 +28,24 @@ impl PodTask {
         };
         let outcome = start.run().await;
         self.remember(name, observed, outcome)
+    }
+
+    /// Holds a running container to what its pod asks for now. The outcome shows in what is observed next.
+    pub(super) async fn resize(&mut self, id: &str, name: &str) {
+        let found = self.pod.spec.as_ref().and_then(|spec| resources::container(spec, name));
+        let Some((container, _)) = found else { return };
+        let limits = resources::kernel_limits(&self.pod, &container, self.context.config.capacity.memory_bytes);
+        let done = self.context.runtime.resize(id, limits).await;
+        let now = self.now();
+        let memory = self.memory.containers.entry(name.to_owned()).or_default();
+        memory.unsized_for = match done {
+            Ok(()) => None,
+            Err(error) => {
+                let message = chain(&error);
+                tracing::warn!(container = id, error = message, "a container can't be resized; trying again");
+                Some(Failure::soon(memory.unsized_for.as_ref(), Reason::ResizeError, message, now))
+            }
+        };
     }
 
     pub(super) fn remember(

@@ -223,11 +223,11 @@ impl PodTask {
         let now = self.now();
         let Some(spec) = &self.pod.spec else { return };
         for (name, one) in &mut self.memory.containers {
-            let image = resources::container(spec, name).and_then(|(own, _)| own.image.as_deref());
+            let image = resources::container(spec, name).and_then(|(own, _)| own.into_owned().image);
             let failure = one.failure.as_mut().filter(|failure| failure.reason.is_of_image());
             let (Some(image), Some(failure)) = (image, failure) else { continue };
             // An error is for the next try to tell.
-            if !matches!(self.context.runtime.image(image).await, Ok(None)) {
+            if !matches!(self.context.runtime.image(&image).await, Ok(None)) {
                 failure.retry_at = failure.retry_at.min(now);
             }
         }
@@ -338,6 +338,10 @@ impl PodTask {
                 PodAction::SetUpVolumes => self.set_up_volumes().await,
                 PodAction::CreateSandbox => self.create_sandbox().await,
                 PodAction::RemoveSandbox => self.remove_sandbox().await,
+                PodAction::Resize { id, container } => {
+                    self.resize(&id, &container).await;
+                    Ok(())
+                }
                 PodAction::Start { container, attempt } => self.start(&container, attempt, observed).await,
                 PodAction::TearDown { logs } => self.tear_down(logs).await,
                 PodAction::Delete => self.delete().await,

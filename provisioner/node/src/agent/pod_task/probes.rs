@@ -35,11 +35,11 @@ impl PodTask {
         }
         memory.health.begin(kind, now);
         // One that does nothing was refused by the API.
-        let Some((probe, deed)) = kind.of(view.spec).and_then(|probe| Some((probe, Deed::of_probe(probe)?))) else {
+        let Some((probe, deed)) = kind.of(&view.spec).and_then(|probe| Some((probe, Deed::of_probe(probe)?))) else {
             return;
         };
         let timeout = probe::timeout(probe);
-        let target = Target { id: id.to_owned(), container: view.spec.clone(), address };
+        let target = Target { id: id.to_owned(), container: view.spec.clone().into_owned(), address };
         let context = self.context.clone();
         self.probes.spawn(async move {
             let outcome = deed.perform(&context, &target, timeout).await;
@@ -58,7 +58,8 @@ impl PodTask {
             }
         };
         let found = self.pod.spec.as_ref().and_then(|spec| resources::container(spec, &container));
-        let Some((probe, role)) = found.and_then(|(own, role)| Some((kind.of(own)?, role))) else { return };
+        let Some((own, role)) = found else { return };
+        let Some(probe) = kind.of(&own) else { return };
         let Some(memory) = self.memory.containers.get_mut(&container).filter(|memory| memory.health.id == id) else {
             return;
         };

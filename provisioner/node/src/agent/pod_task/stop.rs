@@ -62,7 +62,7 @@ impl PodTask {
     fn pre_stop(&self, id: &str, name: &str) -> Option<Hook> {
         let (container, role) = resources::container(self.pod.spec.as_ref()?, name)?;
         let deed = Deed::of_hook(container.lifecycle.as_ref()?.pre_stop.as_ref()?)?;
-        let target = Target { id: id.to_owned(), container: container.clone(), address: self.address() };
+        let target = Target { id: id.to_owned(), container: container.into_owned(), address: self.address() };
         Some(Hook { deed, target, role, about: self.about(), recorder: self.context.recorder.clone() })
     }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::runtime::Limits;
+
 /// How this machine has its control groups mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Setup {
@@ -121,6 +123,21 @@ impl Cgroup {
         }
     }
 
+    /// Holds it to other amounts of processor and memory.
+    pub(super) fn resize(&self, limits: &Limits) -> io::Result<()> {
+        for folder in self.folders() {
+            for (file, value) in sizes(self.setup.is_v2(), limits) {
+                if folder.join(file).exists() {
+                    write(&folder.join(file), &value)?;
+                }
+            }
+            if folder.join(V1_MEMORY).exists() {
+                resize_v1_memory(&folder, limits.memory_limit_bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     /// How many of its processes the kernel has killed for want of memory.
     pub(super) fn oom_kills(&self) -> io::Result<u64> {
         for folder in self.folders() {
@@ -141,6 +158,61 @@ impl Cgroup {
         }
         Ok(gone)
     }
+}
+
+/// Microseconds that a quota of processor time is measured over.
+pub(super) const PERIOD_MICROS: u64 = 100_000;
+
+/// Version 1's weight of a container: 1024 for a core. The least there is without a request.
+pub(super) fn shares(millis: Option<u64>) -> u64 {
+    millis.unwrap_or(0).saturating_mul(1024).div_euclid(1000).clamp(2, 262_144)
+}
+
+/// Microseconds of processor time in each [`PERIOD_MICROS`].
+pub(super) fn quota(millis: u64) -> u64 {
+    (millis.saturating_mul(PERIOD_MICROS) / 1000).max(1000)
+}
+
+/// Files of a control group with what is to stand in them; version 1's memory is [`resize_v1_memory`]'s.
+fn sizes(v2: bool, limits: &Limits) -> Vec<(&'static str, String)> {
+    let shares = shares(limits.cpu_request_millis);
+    let quota = limits.cpu_limit_millis.map(quota);
+    if v2 {
+        let memory = limits.memory_limit_bytes.map_or_else(|| "max".to_owned(), |bytes| bytes.to_string());
+        let quota = quota.map_or_else(|| "max".to_owned(), |quota| quota.to_string());
+        // The weights 1 to 10000 of version 2 stand for the shares 2 to 262144 of version 1.
+        let weight = 1 + (shares - 2) * 9999 / 262_142;
+        vec![
+            ("cpu.weight", weight.to_string()),
+            ("cpu.max", format!("{quota} {PERIOD_MICROS}")),
+            ("memory.max", memory),
+        ]
+    } else {
+        let quota = quota.map_or_else(|| "-1".to_owned(), |quota| quota.to_string());
+        vec![("cpu.shares", shares.to_string()), ("cpu.cfs_quota_us", quota)]
+    }
+}
+
+const V1_MEMORY: &str = "memory.limit_in_bytes";
+
+/// The limit of memory may never be above that of memory and swap together, where both are counted.
+fn resize_v1_memory(folder: &Path, bytes: Option<u64>) -> io::Result<()> {
+    let value = bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
+    let both = folder.join("memory.memsw.limit_in_bytes");
+    let now = fs::read_to_string(folder.join(V1_MEMORY))?.trim().parse().unwrap_or(u64::MAX);
+    let grows = bytes.is_none_or(|bytes| bytes > now);
+    if grows && both.exists() {
+        write(&both, &value)?;
+    }
+    write(&folder.join(V1_MEMORY), &value)?;
+    if !grows && both.exists() {
+        write(&both, &value)?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    fs::write(file, value).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
 }
 
 fn counter(text: &str, name: &str) -> u64 {
@@ -213,6 +285,25 @@ mod tests {
         assert_eq!(setup, Setup::V1(vec!["/sys/fs/cgroup/cpu,cpuacct".into(), "/sys/fs/cgroup/freezer".into()]));
         assert_eq!(setup.shown(), [Path::new("/sys/fs/cgroup/cpu,cpuacct")]);
         assert_eq!(Setup::parse("1 0 8:1 / / rw - ext4 /dev/vda rw\n"), None);
+    }
+
+    #[test]
+    fn sizes_are_written_in_the_words_of_the_version() {
+        let limits = |request, limit, memory| Limits {
+            cpu_request_millis: request,
+            cpu_limit_millis: limit,
+            memory_limit_bytes: memory,
+            ..Limits::default()
+        };
+        let some = limits(Some(150), Some(300), Some(64 << 20));
+        let text = |v2, limits: &Limits| {
+            sizes(v2, limits).iter().map(|(file, value)| format!("{file}={value}")).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(text(false, &some), "cpu.shares=153, cpu.cfs_quota_us=30000");
+        assert_eq!(text(true, &some), "cpu.weight=6, cpu.max=30000 100000, memory.max=67108864");
+        assert_eq!(text(false, &Limits::default()), "cpu.shares=2, cpu.cfs_quota_us=-1");
+        assert_eq!(text(true, &Limits::default()), "cpu.weight=1, cpu.max=max 100000, memory.max=max");
+        assert_eq!(quota(u64::MAX), u64::MAX / 1000, "an absurd amount is a large one");
     }
 
     #[test]

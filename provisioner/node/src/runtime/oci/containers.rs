@@ -9,7 +9,7 @@ use super::link::Pod;
 use super::wire::{Ask, Launch};
 use super::{Inner, blocking, system};
 use crate::images;
-use crate::runtime::{Container, ContainerSpec, ContainerState, Executed, RuntimeError};
+use crate::runtime::{Container, ContainerSpec, ContainerState, Executed, Limits, RuntimeError};
 
 impl Inner {
     pub(super) async fn start(&self, uid: &Uid, spec: ContainerSpec) -> Result<Container, RuntimeError> {
@@ -48,6 +48,7 @@ impl Inner {
             name: spec.name.clone(),
             attempt: spec.attempt,
             image: spec.image.clone(),
+            limits: Some(spec.limits.clone()),
             state: ContainerState::Created,
         };
         let stop_signal = [&spec.stop_signal, &image.stop_signal]
@@ -82,6 +83,11 @@ impl Inner {
             wait_for_end(&pod, id).await;
         }
         Ok(())
+    }
+
+    pub(super) async fn resize(&self, id: &str, limits: Limits) -> Result<(), RuntimeError> {
+        let pod = self.pod_of(id).ok_or_else(|| RuntimeError::NotFound(format!("container {id}")))?;
+        Ok(pod.ask(Ask::Resize { id: id.to_owned(), limits }).await?)
     }
 
     pub(super) async fn exec(&self, id: &str, args: Vec<String>, timeout: Duration) -> Result<Executed, RuntimeError> {

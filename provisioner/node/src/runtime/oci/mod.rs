@@ -38,7 +38,8 @@ use self::cgroup::{Cgroup, Setup};
 use self::folder::{names_in, throw_away};
 use self::link::Pod;
 use super::{
-    Cause, Container, ContainerSpec, Executed, Image, Inventory, PullError, Runtime, RuntimeError, Sandbox, SandboxSpec,
+    Cause, Container, ContainerSpec, Executed, Image, Inventory, Limits, PullError, Runtime, RuntimeError, Sandbox,
+    SandboxSpec,
 };
 use crate::images::{self, Store};
 
@@ -264,6 +265,10 @@ impl Runtime for Oci {
 
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), RuntimeError>> {
         self.inner.stop(id, grace).boxed()
+    }
+
+    fn resize<'a>(&'a self, id: &'a str, limits: Limits) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.inner.resize(id, limits).boxed()
     }
 
     fn exec<'a>(

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::images::Layers;
-use crate::runtime::{Container, ContainerSpec, Executed, Image, RuntimeError};
+use crate::runtime::{Container, ContainerSpec, Executed, Image, Limits, RuntimeError};
 
 /// Longer frames are a broken peer.
 const FRAME_LIMIT: u32 = 16 << 20;
@@ -27,6 +27,8 @@ pub(super) enum Ask {
     Stop(String),
     /// Kill all of a container's processes.
     Kill(String),
+    /// Hold a running container to other amounts of processor and memory.
+    Resize { id: String, limits: Limits },
     /// Run a command in a running container; answered when it has ended.
     Exec { id: String, args: Vec<String> },
     /// Kill the command that this agent asked for by that number.

@@ -11,7 +11,7 @@ use kprov_node::agent::memory::{
     BackOff, ContainerMemory, ContainerSeen, Facts, Failure, Health, Memory, Observed, SandboxSeen,
 };
 use kprov_node::agent::probe::ProbeKind;
-use kprov_node::runtime::{Container, ContainerState, Exit};
+use kprov_node::runtime::{Container, ContainerState, Exit, Limits};
 use kprov_schema::Uid;
 use serde_json::{Value, json};
 
@@ -70,9 +70,17 @@ fn running() -> ContainerState {
 impl Case {
     fn seen(mut self, name: &str, attempt: u32, state: ContainerState) -> Self {
         let id = format!("{name}{attempt}");
-        let container =
-            Container { id, pod: Uid("u".into()), name: name.into(), attempt, image: "sha256:1".into(), state };
+        let (pod, image) = (Uid("u".into()), "sha256:1".into());
+        let container = Container { id, pod, name: name.into(), attempt, image, limits: None, state };
         self.observed.containers.push(ContainerSeen { container, message: None });
+        self
+    }
+
+    /// The container seen last is held to these thousandths of a core.
+    fn held(mut self, cpu: u64) -> Self {
+        let seen = self.observed.containers.last_mut().unwrap();
+        seen.container.limits =
+            Some(Limits { cpu_request_millis: Some(cpu), cpu_limit_millis: Some(cpu), ..Limits::default() });
         self
     }
 
@@ -119,7 +127,8 @@ fn shown(decision: &Decision) -> String {
     let status = decision.status.as_ref().unwrap();
     let mut lines =
         vec![status.phase.clone().unwrap() + &status.reason.as_ref().map_or(String::new(), |why| format!(" {why}"))];
-    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let all = lists.into_iter().flatten().flatten();
     lines.extend(all.map(state));
     let conditions =
         status.conditions.iter().flatten().filter(|one| one.status == "True").map(|one| one.type_.as_str());
@@ -504,6 +513,88 @@ fn another_image_restarts_a_container() {
     let restarted = ContainerMemory { restart: true, ..memory };
     let decision = case(one("Never")).seen("c", 0, ended(0, 2)).remembers("c", restarted).decide(2);
     assert_eq!(decision.actions, [PodAction::Start { container: "c".into(), attempt: 1 }]);
+}
+
+#[test]
+fn an_ephemeral_container_starts_at_once_and_once() {
+    let mut spec = with_init("Always");
+    spec["ephemeralContainers"] = json!([{"name": "debug", "image": "i"}]);
+    case(spec.clone()).seen("i1", 0, running()).check(
+        0,
+        expect![[r#"
+        Pending
+        i1: running, restarts 0
+        i2: waiting PodInitializing, restarts 0
+        c: waiting PodInitializing, restarts 0
+        debug: waiting PodInitializing, restarts 0
+        true: PodReadyToStartContainers PodScheduled
+        > start debug 0
+    "#]],
+    );
+    case(spec.clone()).seen("i1", 0, running()).seen("debug", 0, ended(1, 2)).check(
+        3,
+        expect![[r#"
+        Pending
+        i1: running, restarts 0
+        i2: waiting PodInitializing, restarts 0
+        c: waiting PodInitializing, restarts 0
+        debug: terminated Error 1, restarts 0
+        true: PodReadyToStartContainers PodScheduled
+    "#]],
+    );
+    case(spec).seen("c", 0, running()).seen("debug", 0, running()).deleted(30, 60).check(
+        30,
+        expect![[r#"
+        Pending
+        i1: waiting PodInitializing, restarts 0
+        i2: waiting PodInitializing, restarts 0
+        c: running, ready, restarts 0
+        debug: running, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled
+        > kill c0 at 60: Stopping container c
+        > kill debug0 at 60: Stopping container debug
+    "#]],
+    );
+}
+
+#[test]
+fn a_running_container_is_resized() {
+    let sized = |policy: &str| {
+        let mut spec = one("Always");
+        spec["containers"][0]["resources"] = json!({"limits": {"cpu": "300m"}});
+        spec["containers"][0]["resizePolicy"] = json!([{"resourceName": "cpu", "restartPolicy": policy}]);
+        case(spec).status(json!({"phase": "Running", "startTime": at(0).to_string()}))
+    };
+    sized("NotRequired").seen("c", 0, running()).held(200).check(3, expect![[r#"
+        Running
+        c: running, ready, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled PodResizeInProgress
+        > ResizeStarted: Pod resize started: {"containers":[{"name":"c","resources":{"limits":{"cpu":"300m"}}}],"generation":1}
+        > Resize { id: "c0", container: "c" }
+    "#]]);
+    let condition = json!({"type": "PodResizeInProgress", "status": "True"});
+    let status = json!({"phase": "Running", "startTime": at(0).to_string(), "conditions": [condition]});
+    sized("NotRequired").status(status).seen("c", 0, running()).held(300).check(3, expect![[r#"
+        Running
+        c: running, ready, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled
+        > ResizeCompleted: Pod resize completed: {"containers":[{"name":"c","resources":{"limits":{"cpu":"300m"}}}],"generation":1}
+    "#]]);
+    let failure = Failure::soon(None, Reason::ResizeError, "busy".into(), at(2));
+    let memory =
+        ContainerMemory { unsized_for: Some(Failure { retry_at: at(5), ..failure }), ..ContainerMemory::default() };
+    let decision = sized("NotRequired").seen("c", 0, running()).held(200).remembers("c", memory).decide(3);
+    assert_eq!(decision.recheck_at, Some(at(5)));
+    let conditions = decision.status.unwrap().conditions.unwrap();
+    let told = conditions.iter().find(|one| one.type_ == "PodResizeInProgress").unwrap();
+    assert_eq!((told.reason.as_deref(), told.message.as_deref()), (Some("Error"), Some("busy")));
+    sized("RestartContainer").seen("c", 0, running()).held(200).check(3, expect![[r#"
+        Running
+        c: running, ready, restarts 0
+        true: PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled PodResizeInProgress
+        > ResizeStarted: Pod resize started: {"containers":[{"name":"c","resources":{"limits":{"cpu":"300m"}}}],"generation":1}
+        > kill c0 at 33: Container c resize requires restart
+    "#]]);
 }
 
 #[test]

@@ -14,12 +14,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Shim;
 use super::cage::{Cage, End, Launching, Output, report};
+use super::document::Pids;
 use super::exec::Exec;
 use super::launch::{self, Outputs, Report, Site};
 use super::log::{Log, Rotation};
-use crate::runtime::ContainerState;
 use crate::runtime::oci::cgroup::Cgroup;
 use crate::runtime::oci::wire::{Fault, Launch, Say};
+use crate::runtime::{ContainerState, Limits};
 
 impl Shim {
     pub(super) fn start(&mut self, launch: Launch, from: (u64, u64)) {
@@ -28,7 +29,11 @@ impl Shim {
             return self
                 .answer(from, Err(Fault::Refused(format!("container {id} can't be started in a sandbox that ends"))));
         }
-        match self.fork_launch(&launch, from) {
+        let pids = match self.pids(&launch) {
+            Ok(pids) => pids,
+            Err(fault) => return self.answer(from, Err(fault)),
+        };
+        match self.fork_launch(&launch, pids, from) {
             Ok(cage) => {
                 self.cages.insert(id.clone(), cage);
                 self.changed(&id);
@@ -37,7 +42,17 @@ impl Shim {
         }
     }
 
-    fn fork_launch(&self, launch: &Launch, asked_by: (u64, u64)) -> io::Result<Cage> {
+    /// Which processes a container sees: the pod's, or those of the container that it is to be beside.
+    fn pids(&self, launch: &Launch) -> Result<Pids, Fault> {
+        let Some(name) = launch.spec.beside.as_deref().filter(|_| self.shared.pids == Pids::Own) else {
+            return Ok(self.shared.pids);
+        };
+        let running = self.cages.values().find(|cage| cage.container.name == name && !cage.is_ended());
+        let pid = running.and_then(|cage| cage.pid).map(Pids::Of);
+        pid.ok_or_else(|| Fault::Refused(format!("container {name}, to be beside, is not running")))
+    }
+
+    fn fork_launch(&self, launch: &Launch, pids: Pids, asked_by: (u64, u64)) -> io::Result<Cage> {
         let id = &launch.container.id;
         fs::create_dir_all(self.folder.container(id))?;
         let cgroup = Cgroup::new(self.setup.clone(), &format!("{}/{id}", self.record.cgroup));
@@ -50,7 +65,7 @@ impl Shim {
                 folder: &self.folder,
                 setup: &self.setup,
                 cgroup: &cgroup,
-                pids: self.shared.pids,
+                pids,
                 shm: &self.shared.shm,
                 hostname: &self.record.spec.hostname,
             };
@@ -179,6 +194,17 @@ impl Shim {
             nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL)?;
         }
         cage.cgroup.kill()
+    }
+
+    pub(super) fn resize(&mut self, id: &str, limits: &Limits) -> Result<(), Fault> {
+        let running = |cage: &&mut Cage| matches!(cage.container.state, ContainerState::Running { .. });
+        let cage = self.cages.get_mut(id).filter(running);
+        let cage = cage.ok_or_else(|| Fault::NotFound(format!("container {id}, as running,")))?;
+        cage.cgroup.resize(limits).map_err(|error| Fault::system(format!("can't resize container {id}"), error))?;
+        let was = cage.container.limits.take().unwrap_or_default();
+        cage.container.limits = Some(was.resized(limits));
+        self.changed(id);
+        Ok(())
     }
 
     pub(super) fn forget(&mut self, id: &str) -> Result<(), Fault> {

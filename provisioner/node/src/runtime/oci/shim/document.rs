@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::users::Identity;
-use crate::runtime::oci::cgroup::Setup;
+use crate::runtime::oci::cgroup::{PERIOD_MICROS, Setup, quota, shares};
 use crate::runtime::oci::wire::Launch;
 use crate::runtime::{Limits, Mount};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const PERIOD_MICROS: u64 = 100_000;
 
 /// Hidden from containers, as containerd does.
 const MASKED: &[&str] = &[
@@ -191,10 +190,10 @@ fn resources(limits: &Limits, place: &Place<'_>, all_devices: bool) -> Value {
     let mut resources = json!({ "devices": [{ "allow": all_devices, "access": "rwm" }] });
     let mut cpu = serde_json::Map::new();
     if let Some(millis) = limits.cpu_request_millis {
-        cpu.insert("shares".into(), json!((millis * 1024 / 1000).clamp(2, 262_144)));
+        cpu.insert("shares".into(), json!(shares(Some(millis))));
     }
     if let Some(millis) = limits.cpu_limit_millis {
-        cpu.insert("quota".into(), json!((millis * PERIOD_MICROS / 1000).max(1000)));
+        cpu.insert("quota".into(), json!(quota(millis)));
         cpu.insert("period".into(), json!(PERIOD_MICROS));
     }
     if !cpu.is_empty() {

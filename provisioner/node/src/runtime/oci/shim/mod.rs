@@ -251,6 +251,10 @@ impl Shim {
                     let result = self.kill(&id).map_err(|e| Fault::system(format!("can't kill container {id}"), e));
                     self.answer(from, result);
                 }
+                Ask::Resize { id, limits } => {
+                    let result = self.resize(&id, &limits);
+                    self.answer(from, result);
+                }
                 Ask::Exec { id, args } => self.exec(&id, &args, from),
                 Ask::EndExec(number) => {
                     self.end_exec((from.0, number));
