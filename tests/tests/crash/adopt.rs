@@ -12,7 +12,7 @@ const CONTAINERS: &str = "get pods -l app.kubernetes.io/name=demo -o \
     jsonpath={range.items[*]}{.metadata.uid}={.status.containerStatuses[0].containerID}={.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
 
 /// Pod uid to its container's id with its count of restarts.
-fn containers(cluster: &TestCluster) -> BTreeMap<String, String> {
+pub(super) fn containers(cluster: &TestCluster) -> BTreeMap<String, String> {
     let arguments: Vec<&str> = CONTAINERS.splitn(6, ' ').collect();
     let text = cluster.kubectl(&arguments).unwrap();
     text.lines().map(|line| line.split_once('=').unwrap()).map(|(uid, id)| (uid.to_owned(), id.to_owned())).collect()

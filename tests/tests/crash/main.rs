@@ -3,5 +3,6 @@
 
 mod adopt;
 mod creates;
+mod stream;
 
 const KPROV: &str = env!("CARGO_BIN_EXE_kprov-under-test");
