@@ -139,21 +139,23 @@ impl Player {
         Got { code, body, warnings }
     }
 
-    /// Completes when the kind of a definition that was just made is served.
+    /// Completes when the kind of a definition that was just made is served, which its watch tells.
     async fn established(&self, asked: &(String, String, Option<String>, Option<String>, Value), got: &Got) {
         if asked.0 != "POST" || !asked.1.ends_with("/customresourcedefinitions") || got.code != 201 {
             return;
         }
         let name = asked.4["metadata"]["name"].as_str().unwrap_or_default();
-        let ask = ("GET".to_owned(), format!("{}/{name}", asked.1), None, None, Value::Null);
-        loop {
-            let body: Value = serde_json::from_slice(&self.send(&ask).await.body).unwrap();
-            let conditions = body["status"]["conditions"].as_array().into_iter().flatten();
-            if conditions.into_iter().any(|one| one["type"] == "Established" && one["status"] == "True") {
+        let watch = format!("{}?watch=true&timeoutSeconds=30&fieldSelector=metadata.name%3D{name}", asked.1);
+        let request = Request::get(watch).body(Full::new(Bytes::new())).unwrap();
+        let mut body = self.server.handle(request, Some(&self.admin)).await.into_body();
+        let mut received = Vec::new();
+        while let Some(frame) = body.frame().await {
+            received.extend(frame.unwrap().into_data().unwrap_or_default());
+            if received.split_inclusive(|byte| *byte == b'\n').any(is_established) {
                 return;
             }
-            tokio::task::yield_now().await;
         }
+        panic!("{name} was not established: {}", String::from_utf8_lossy(&received));
     }
 
     async fn namespace(&self, name: &str) {
@@ -207,6 +209,13 @@ impl Player {
         }
         played
     }
+}
+
+/// Whether a line of a watch shows a definition whose kind is served.
+fn is_established(line: &[u8]) -> bool {
+    let event: Value = serde_json::from_slice(line).unwrap_or_default();
+    let conditions = event["object"]["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|one| one["type"] == "Established" && one["status"] == "True")
 }
 
 fn filled(
