@@ -1,16 +1,21 @@
-//! The objects of the programs on a cluster of the test's own: applied, read back, changed, deleted.
+//! The objects of the programs on clusters of the test's own: on a simulated one applied, read back, changed, deleted; on
+//! a real one, which needs root, asked over the network.
 //!
 //! It has no harness: the cluster's server is this program, started once more.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_types, reason = "starts itself with a home of its own")]
 
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use kprov::Bundle;
 use kprov::build::*;
 use kprov::client::{Client, ClientError, Outcome};
-use kprov::cluster::{Cluster, Report};
+use kprov::cluster::{Cluster, LocalCluster, Report};
 use kprov_examples::programs::{aws_auth, claim, deployment, ingress, naked_pod, service};
 use serde_json::{Value, json};
 
@@ -31,7 +36,14 @@ fn main() -> ExitCode {
     if std::env::var_os(AT_HOME).is_none() {
         return again_at_home();
     }
-    tokio::runtime::Runtime::new().unwrap().block_on(run());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(on(Cluster::local("programs").simulated(), programs));
+    if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+        runtime.block_on(on(Cluster::local("answers"), pods_answer));
+    } else {
+        println!("pods that answer need root: not tested");
+        assert!(std::env::var_os("CI").is_none(), "everything is tested where CI is set");
+    }
     ExitCode::SUCCESS
 }
 
@@ -43,11 +55,11 @@ fn again_at_home() -> ExitCode {
     if again.status().unwrap().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn run() {
-    let cluster = Cluster::local("programs").simulated();
+/// Brings a cluster up, does something with it, and takes it down.
+async fn on<F: Future<Output = ()> + Send + 'static>(cluster: LocalCluster, what: impl FnOnce(Client) -> F) {
     let client = kprov_cli::up(&cluster, &Silent).await.unwrap();
     // On a task of its own: whatever fails there, the cluster is taken down.
-    let outcome = tokio::spawn(programs(client)).await;
+    let outcome = tokio::spawn(what(client)).await;
     kprov_cli::down(&cluster.name, &Silent).await.unwrap();
     outcome.unwrap();
 }
@@ -58,6 +70,35 @@ async fn programs(client: Client) {
     an_ingress(&client).await.unwrap();
     a_claim_and_a_deployment(&client).await.unwrap();
     the_config_map_of_an_eks_cluster(client).await.unwrap();
+}
+
+/// The tutorial's image is on no machine: the cluster's own runs in its place, on the port that it has.
+async fn pods_answer(client: Client) {
+    let mut deployment = json_of(deployment::deployment());
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = kprov_node::runtime::BUILTIN.into();
+    let mut service = json_of(service::service());
+    service["spec"]["ports"][0]["targetPort"] = 8080.into();
+    // Nobody balances loads on one machine; the service's port on the node is open all the same.
+    let application = Bundle::from_yaml("answers", &format!("{deployment}\n---\n{service}\n")).unwrap();
+    client.apply(&application).await.unwrap();
+    client.ready(&Bundle::from_yaml("answers", &deployment.to_string()).unwrap(), MINUTE).await.unwrap();
+
+    let service = json_of(client.of_kind("v1", "Service").get("alpine-service").await.unwrap());
+    let port = service["spec"]["ports"][0]["nodePort"].as_u64().unwrap();
+    let nodes = client.of_kind("v1", "Node").list("").await.unwrap();
+    let host = json_of(&nodes[0])["status"]["addresses"][0]["address"].as_str().unwrap().to_owned();
+    let hosts: BTreeSet<String> = (0..20).map(|_| hostname(&format!("{host}:{port}"))).collect();
+    assert_eq!(hosts.len(), 2, "both pods answer: {hosts:?}");
+}
+
+/// Who answers at an address.
+fn hostname(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(MINUTE)).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().find(|line| line.starts_with("Hostname:")).unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
