@@ -41,11 +41,8 @@ pub(crate) enum Command {
     /// Load, list and remove the container images of a cluster
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Apply manifests to a cluster, in the order in which the objects need each other
     Apply(Apply),
-    /// Show what applying manifests would change; exits with 1 when something would
     Diff(Diff),
-    /// Delete the objects of manifests, in the reverse order of an apply
     Delete(Delete),
     /// The server process of a cluster
     #[command(hide = true)]
@@ -247,7 +244,7 @@ pub(crate) struct Target {
     pub(crate) namespace: Option<String>,
 }
 
-/// Apply manifests to a cluster.
+/// Apply manifests to a cluster, in the order in which the objects need each other.
 ///
 /// Objects are sent by server-side apply under the field manager `kprov`: namespaces first, then definitions of custom
 /// kinds (until they are served), configuration, storage, rights, services, workloads, routes. What is there already and
@@ -258,19 +255,19 @@ pub(crate) struct Apply {
     pub(crate) files: Files,
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Remembers in the cluster, under this name, which objects these manifests made
+    /// Remember in the cluster, under this name, which objects these manifests made
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Deletes what was made under the same name earlier and is not in the manifests any more
+    /// Delete what was made under the same name earlier and is not in the manifests any more
     #[arg(long, requires = "name")]
     pub(crate) prune: bool,
-    /// Asks the server what would happen; nothing is written
+    /// Ask the server what would happen, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Takes over fields that other managers own
+    /// Take over fields that other managers own
     #[arg(long)]
     pub(crate) force_conflicts: bool,
-    /// Waits until everything is ready
+    /// Wait until everything is ready
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) wait: bool,
     /// How long to wait, such as `90s`, `5m` or `1h30m`
@@ -278,7 +275,7 @@ pub(crate) struct Apply {
     pub(crate) timeout: Duration,
 }
 
-/// Show what applying manifests would change.
+/// Show what applying manifests would change; exit with 1 when something would.
 ///
 /// The server is asked by a dry run: its defaults and its checks are in the answer, and nothing is written. Exits with 0
 /// when nothing would change, with 1 when something would, and with 2 when it could not be found out.
@@ -290,7 +287,7 @@ pub(crate) struct Diff {
     pub(crate) target: Target,
 }
 
-/// Delete the objects of manifests.
+/// Delete the objects of manifests, in the reverse order of an apply.
 ///
 /// Routes go first and namespaces last. What is gone already is no error.
 #[derive(Debug, ClapArgs)]
@@ -299,10 +296,10 @@ pub(crate) struct Delete {
     pub(crate) files: Files,
     #[command(flatten)]
     pub(crate) target: Target,
-    /// An object stays until everything that it owns is gone
+    /// Keep an object until everything that it owns is gone
     #[arg(long)]
     pub(crate) foreground: bool,
-    /// Waits until everything is gone
+    /// Wait until everything is gone
     #[arg(long)]
     pub(crate) wait: bool,
     /// How long to wait, such as `90s`, `5m` or `1h30m`
@@ -331,6 +328,26 @@ fn time(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
+    use expect_test::expect_file;
+
+    /// The page of a command and those of its own commands, as `--help` prints them.
+    fn pages(command: &mut clap::Command, path: &str, text: &mut String) {
+        text.push_str(&format!("## {path} --help\n\n{}\n", command.clone().term_width(100).render_long_help()));
+        for inner in command.get_subcommands_mut().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
+            let path = format!("{path} {}", inner.get_name());
+            pages(inner, &path, text);
+        }
+    }
+
+    #[test]
+    fn every_help_page_is_as_published() {
+        let mut command = Args::command();
+        command.build();
+        let mut text = String::new();
+        pages(&mut command, "kprov", &mut text);
+        expect_file!["../help.txt"].assert_eq(&text);
+    }
 
     #[test]
     fn times_are_read_as_kubectl_reads_them() {

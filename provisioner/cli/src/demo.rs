@@ -54,7 +54,10 @@ async fn url(client: &Client) -> anyhow::Result<String> {
     let nodes: Vec<Node> = client.list().await?;
     let addresses = nodes.into_iter().filter_map(|node| node.status).flat_map(|status| status.addresses).flatten();
     let address = addresses.filter(|address| address.type_ == "InternalIP").map(|address| address.address).next();
-    Ok(format!("http://{}:{port}/", address.context("no node has an address")?))
+    Ok(format!(
+        "http://{}:{port}/",
+        address.context("no node has an address: `kubectl get nodes -o wide` shows what they say")?
+    ))
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ fn entries<'a>(config: &'a Map<String, Value>, list: &str) -> impl Iterator<Item
 }
 
 fn insert(config: &mut Map<String, Value>, context: &str, admin: &str) -> anyhow::Result<()> {
-    let admin: Value = yaml::from_str(admin).context("the cluster's own kubeconfig is damaged")?;
+    let admin: Value = yaml::from_str(admin)
+        .context("the cluster's own kubeconfig is damaged: `kprov down`, then `kprov up`, makes the cluster anew")?;
     let parts = [
         ("clusters", json!({"name": context, "cluster": admin["clusters"][0]["cluster"]})),
         ("users", json!({"name": context, "user": admin["users"][0]["user"]})),

@@ -78,7 +78,7 @@ async fn mistakes_name_the_object_the_reason_and_the_next_step() {
     let (out, error) = failed(&mut kprov(&kubeconfig, &["apply", "-f", path]));
     assert_eq!(out, "");
     assert!(error.starts_with("error: ConfigMap nowhere/a: namespaces \"nowhere\" not found"), "{error}");
-    assert!(error.ends_with("error: 1 of 1 objects failed\n"), "{error}");
+    assert!(error.contains("error: 1 of 1 objects failed: mend what is said above"), "{error}");
 
     fs::write(&file, "{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}}").unwrap();
     let (_, error) = failed(&mut kprov(&kubeconfig, &["apply", "-f", path]));

@@ -102,7 +102,10 @@ pub(super) fn done(result: Result<Report, ClientError>) -> anyhow::Result<Report
             let failed = report.objects.iter().filter(|did| did.failed()).count();
             let skipped = report.objects.iter().filter(|did| matches!(did.outcome, Outcome::Skipped));
             skipped.for_each(|did| eprintln!("{} {}", did.object, did.outcome));
-            bail!("{failed} of {} objects failed", report.objects.len())
+            bail!(
+                "{failed} of {} objects failed: mend what is said above and run this again; what is done is not done twice",
+                report.objects.len()
+            )
         }
         result => Ok(result?),
     }

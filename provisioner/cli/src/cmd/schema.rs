@@ -39,7 +39,11 @@ fn of_kind(name: &str) -> anyhow::Result<Value> {
     // A kind in several versions is shown in the one that clients prefer; core and apps stand before events and others.
     found.sort_by_key(|kind| std::cmp::Reverse(discovery::version_rank(kind.version)));
     let Some(kind) = found.first() else {
-        bail!("there is no kind {name:?}: `kubectl api-resources` lists those that there are");
+        bail!(
+            "there is no kind {name:?} in Kubernetes {}: write a kind, its plural or its short name, such as `Deployment`, \
+             `deployments` or `deploy`",
+            kprov::cluster::VERSION
+        );
     };
     let entry = Entry::published(kind.group, kind.version, kind.kind).context("the kind is not published")?;
     let document = if kind.group.is_empty() {

@@ -61,7 +61,9 @@ async fn start_node(name: &Name, node: &str) -> anyhow::Result<()> {
 }
 
 async fn start(name: &Name) -> anyhow::Result<()> {
-    let config = Config::load(&Folder::of(name)?)?.context("the cluster has no configuration")?;
+    let config = Config::load(&Folder::of(name)?)?.with_context(|| {
+        format!("cluster {name} has no configuration: `kprov down --name {name}`, then `kprov up --name {name}`")
+    })?;
     process::start(name, &config).await
 }
 

@@ -147,7 +147,10 @@ impl Cluster {
         while let Some(order) = orders.recv().await {
             let done = match &mut self.nodes {
                 Some(nodes) => nodes.turn(&order.node, order.power).await,
-                None => Err(anyhow::anyhow!("there is no node {}: this server has none", order.node)),
+                None => Err(anyhow::anyhow!(
+                    "there is no node {}: this server has none, `kprov up --nodes 1` adds one",
+                    order.node
+                )),
             };
             if let Err(error) = &done {
                 tracing::warn!(node = order.node, error = format!("{error:#}"), "an order failed");
