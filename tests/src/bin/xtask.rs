@@ -13,6 +13,7 @@ use kprov_tests::{bench, images, portable};
 
 const HELP: &str = "recipes:
   cargo xtask images                 build the images that tests use, into target/images
+  cargo xtask bless CRATE...         run the tests of crates and rewrite what they expect; review the difference
   cargo xtask explore [CASES]        run the property tests on new random cases, 20000 each, and say their seed
   cargo xtask portable               build the command without containers, as other systems have it, and go through its life
   cargo xtask bench build            build an application of builders from nothing: time, memory, size of our sources
@@ -31,6 +32,7 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Some("portable") => portable(),
+        Some("bless") => bless(&arguments.collect::<Vec<_>>()),
         Some("explore") => explore(&arguments.next().unwrap_or_else(|| "20000".to_owned())),
         Some("bench") => bench(arguments.collect()),
         _ => bail!("{HELP}"),
@@ -45,6 +47,23 @@ fn portable() -> anyhow::Result<()> {
     let own = std::env::current_exe()?;
     let kprov = own.parent().context("this program is in no folder")?.join("kprov");
     portable::check(kprov.to_str().context("the path of the command is no text")?)
+}
+
+/// Everything that tests can rewrite, by what each asks for.
+const BLESSING: [(&str, &str); 3] = [("UPDATE_EXPECT", "1"), ("REPLAY_BLESS", "1"), ("TRYBUILD", "overwrite")];
+
+fn bless(crates: &[String]) -> anyhow::Result<()> {
+    ensure!(!crates.is_empty(), "{HELP}");
+    for name in crates {
+        let mut command = Command::new(cargo());
+        command.args(["test", "--no-fail-fast", "-p", name]).envs(BLESSING);
+        if name == "kprov" {
+            // What the compiler says to mistakes is held to this set of features.
+            command.args(["--features", "client"]);
+        }
+        run(&mut command)?;
+    }
+    Ok(())
 }
 
 /// Runs the property tests with another seed than the one that every run has. The seed is the report of what it finds.
