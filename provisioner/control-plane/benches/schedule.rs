@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kprov_control_plane::api::{self, Server, User};
 use kprov_control_plane::client::{Client, Selection};
 use kprov_control_plane::pki::Pki;
-use kprov_control_plane::scheduler::{self, Decision, decide, node::Nodes, pod::PodInfo};
+use kprov_control_plane::scheduler::{self, Decision, claims::Claims, decide, node::Nodes, pod::PodInfo};
 use kprov_control_plane::store::Store;
 use kprov_control_plane::world::real;
 use kprov_schema::{Key, Object, Resource};
@@ -70,7 +70,9 @@ fn decisions() {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             seed >> 33
         };
-        let Decision::Bind(name) = decide(pod, &nodes, &mut random) else { panic!("every pod fits") };
+        let Decision::Bind(name) = decide(pod, &nodes, &Claims::default(), &mut random) else {
+            panic!("every pod fits")
+        };
         nodes.put_pod(pod, &name);
     }
     report("decisions alone", begun);

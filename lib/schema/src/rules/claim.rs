@@ -144,7 +144,8 @@ pub(crate) fn or_unset(text: Option<&str>) -> Value {
 }
 
 /// The storage class that an object names: the old annotation wins over the field.
-pub(crate) fn named_class<'a>(metadata: &'a ObjectMeta, field: Option<&'a str>) -> &'a str {
+#[must_use]
+pub fn named_class<'a>(metadata: &'a ObjectMeta, field: Option<&'a str>) -> &'a str {
     let old = metadata.annotations.as_ref().and_then(|all| all.get(OLD_CLASS));
     old.map(String::as_str).or(field).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 pub mod autoscaler;
 pub(crate) mod check;
-pub(crate) mod claim;
+pub mod claim;
 pub(crate) mod conditions;
 pub mod config;
 pub mod cronjob;

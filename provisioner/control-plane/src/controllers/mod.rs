@@ -4,6 +4,7 @@
 //! rest.
 
 pub mod autoscaler;
+pub mod binding;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
@@ -60,6 +61,8 @@ impl Row {
 /// Every controller.
 pub const CONTROLLERS: &[Row] = &[
     Row::of::<autoscaler::Autoscalers>(),
+    Row::of::<binding::ClaimBinding>(),
+    Row::of::<binding::VolumePhases>(),
     Row::of::<cronjob::CronJobs>(),
     Row::of::<daemonset::DaemonSets>(),
     Row::of::<deployment::Deployments>(),

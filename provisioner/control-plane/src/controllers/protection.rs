@@ -82,12 +82,13 @@ fn claims_of(change: &Change, _: &Snapshot) -> Vec<Key> {
     change.sides().filter_map(|entry| entry.typed::<Pod>().ok()).flat_map(|pod| of(&pod)).collect()
 }
 
-fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
+/// The volumes of a pod.
+pub(super) fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
     pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
 }
 
 /// The claim behind a volume: one that is named, or the one that is made for the pod.
-fn claim_name(pod: &Pod, volume: &Volume) -> Option<String> {
+pub(super) fn claim_name(pod: &Pod, volume: &Volume) -> Option<String> {
     let made = || format!("{}-{}", pod.metadata.name.as_deref().unwrap_or_default(), volume.name);
     let named = volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.clone());
     named.or_else(|| volume.ephemeral.as_ref().map(|_| made()))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kprov_schema::Key;
 
+use super::claims::{self, Claims};
 use super::domain::Rules;
 use super::filter::{FILTERS, Reason};
 use super::node::{NodeInfo, Nodes};
@@ -39,15 +40,16 @@ pub struct Reasons {
 ///
 /// Of many nodes only a part is looked at, beginning at a random one; `random` is asked only then.
 #[must_use]
-pub fn decide(pod: &PodInfo, nodes: &Nodes, random: &mut dyn FnMut() -> u64) -> Decision {
+pub fn decide(pod: &PodInfo, nodes: &Nodes, claims: &Claims, random: &mut dyn FnMut() -> u64) -> Decision {
     if nodes.is_empty() {
-        return wait("no nodes available to schedule pods".to_owned());
+        let message = "no nodes available to schedule pods".to_owned();
+        return Decision::Wait(Reasons { message, filters: BTreeSet::new() });
     }
-    if let Some(claim) = pod.claims.first() {
-        let total = nodes.len();
-        return wait(format!("0/{total} nodes are available: persistentvolumeclaim {claim:?} not found. not found"));
+    if let Some(why) = &claims.refusal {
+        let message = format!("0/{} nodes are available: {why}. not found", nodes.len());
+        return Decision::Wait(Reasons { message, filters: BTreeSet::from([claims::FILTER]) });
     }
-    let rules = Rules::of(pod, nodes);
+    let rules = Rules { claims: Some(claims), ..Rules::of(pod, nodes) };
     let enough = enough(nodes.len());
     let start = if enough < nodes.len() { usize::try_from(random() % nodes.slots() as u64).unwrap_or(0) } else { 0 };
     let mut feasible = Vec::with_capacity(enough);
@@ -72,10 +74,6 @@ pub fn decide(pod: &PodInfo, nodes: &Nodes, random: &mut dyn FnMut() -> u64) -> 
         Some(node) => Decision::Bind(node.name.clone()),
         None => Decision::Wait(refusals.reasons(pod, nodes.len())),
     }
-}
-
-fn wait(message: String) -> Decision {
-    Decision::Wait(Reasons { message, filters: BTreeSet::new() })
 }
 
 /// How many nodes that would do are enough to choose from: all of a hundred, less than half of a thousand.
@@ -183,7 +181,7 @@ mod tests {
         let mut last = String::new();
         for pod in pods {
             nodes.prepare(pod);
-            last = match decide(pod, nodes, &mut || 0) {
+            last = match decide(pod, nodes, &Claims::default(), &mut || 0) {
                 Decision::Bind(name) => {
                     nodes.put_pod(pod, &name);
                     name

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::affinity;
+use super::claims::Claims;
 use super::node::{NodeInfo, Nodes};
 use super::pod::{PodInfo, PodTerm, Spread};
 
@@ -46,8 +47,8 @@ pub struct SpreadTally<'a> {
     pub counts_itself: bool,
 }
 
-/// Rules about other pods as they bear on a pod.
-#[derive(Debug, Default)]
+/// Rules about other pods, and about volumes, as they bear on a pod.
+#[derive(Default)]
 pub struct Rules<'a> {
     /// Spreading that must hold.
     pub hard: Vec<SpreadTally<'a>>,
@@ -59,6 +60,8 @@ pub struct Rules<'a> {
     pub first_of_its_kind: bool,
     /// Pods that it must not be near, by domain.
     pub far: Vec<(&'a PodTerm, Tally)>,
+    /// What its claims come to.
+    pub claims: Option<&'a Claims>,
     /// Domains that pods there keep it out of: topology label and value.
     pub kept_out: HashMap<(String, String), i64>,
     /// What preferences, its own and those of pods there, say for and against domains.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::affinity;
+use super::claims;
 use super::domain::Rules;
 use super::node::NodeInfo;
 use super::pod::PodInfo;
@@ -41,6 +42,7 @@ pub const FILTERS: &[Filter] = &[
     Filter { name: "NodeAffinity", passes: node_affinity },
     Filter { name: "NodePorts", passes: node_ports },
     Filter { name: "NodeResourcesFit", passes: node_resources_fit },
+    Filter { name: claims::FILTER, passes: volume_binding },
     Filter { name: "PodTopologySpread", passes: pod_topology_spread },
     Filter { name: "InterPodAffinity", passes: inter_pod_affinity },
 ];
@@ -96,6 +98,10 @@ fn node_resources_fit(pod: &PodInfo, node: &NodeInfo, _: &Rules<'_>) -> Result<(
         need(name, *amount, of(&has.others), of(&used.others));
     }
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+}
+
+fn volume_binding(_: &PodInfo, node: &NodeInfo, rules: &Rules<'_>) -> Result<(), Vec<Reason>> {
+    rules.claims.and_then(|claims| claims.obstacle(node)).map_or(Ok(()), |text| Err(vec![never(text)]))
 }
 
 fn pod_topology_spread(_: &PodInfo, node: &NodeInfo, rules: &Rules<'_>) -> Result<(), Vec<Reason>> {

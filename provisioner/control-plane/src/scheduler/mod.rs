@@ -4,6 +4,7 @@
 //! decision on, so that the next decision need not wait for the API server.
 
 pub mod affinity;
+pub mod claims;
 pub mod decide;
 pub mod domain;
 pub mod filter;
@@ -19,11 +20,12 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kprov_schema::{Key, Object, Resource, Status, Subresource, Uid};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::client::{Client, PatchKind};
@@ -33,6 +35,7 @@ use crate::controllers::machinery::selector::has_labels;
 use crate::controllers::machinery::{Recorder, status};
 use crate::informer::{Caches, Entry, Informers};
 use crate::world::World;
+use claims::{Claims, Waits};
 pub use decide::{Decision, Reasons, decide};
 use node::Nodes;
 use pod::PodInfo;
@@ -55,8 +58,15 @@ pub struct Scheduler {
 /// Starts the scheduler, acting as the client's user.
 #[must_use]
 pub fn start(client: &Client, world: &World) -> Scheduler {
-    let kinds =
-        [Resource::of::<Pod>(), Resource::of::<Node>(), Resource::of::<Service>(), Resource::of::<ReplicaSet>()];
+    let kinds = [
+        Resource::of::<Pod>(),
+        Resource::of::<Node>(),
+        Resource::of::<Service>(),
+        Resource::of::<ReplicaSet>(),
+        Resource::of::<PersistentVolumeClaim>(),
+        Resource::of::<PersistentVolume>(),
+        Resource::of::<StorageClass>(),
+    ];
     let informers = Informers::start(client, world, kinds);
     let (recorder, recording) = Recorder::new(client, world);
     let mut tasks = JoinSet::new();
@@ -78,8 +88,24 @@ pub fn start(client: &Client, world: &World) -> Scheduler {
 /// Objects that changed since they were last looked at; its size is bounded by theirs.
 #[derive(Default)]
 struct Inbox {
-    changed: Mutex<(HashSet<String>, HashSet<Key>)>,
+    changed: Mutex<Changed>,
     woken: Notify,
+    // For bindings that wait for volumes: claims changed, or pods went.
+    claims: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Changed {
+    nodes: HashSet<String>,
+    pods: HashSet<Key>,
+    storage: bool,
+}
+
+impl Inbox {
+    fn put(&self, note: impl FnOnce(&mut Changed)) {
+        note(&mut self.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        self.woken.notify_one();
+    }
 }
 
 struct Scheduling {
@@ -134,22 +160,41 @@ impl Scheduling {
         let inbox = Arc::clone(&self.inbox);
         self.caches[&Resource::of::<Node>()].subscribe(move |change| {
             if let Some(entry) = change.latest() {
-                inbox.changed.lock().unwrap_or_else(PoisonError::into_inner).0.insert(entry.key.name.clone());
-                inbox.woken.notify_one();
+                inbox.put(|changed| changed.nodes.extend([entry.key.name.clone()]));
             }
         });
         let inbox = Arc::clone(&self.inbox);
         self.caches[&Resource::of::<Pod>()].subscribe(move |change| {
             if let Some(entry) = change.latest() {
-                inbox.changed.lock().unwrap_or_else(PoisonError::into_inner).1.insert(entry.key.clone());
-                inbox.woken.notify_one();
+                inbox.put(|changed| changed.pods.extend([entry.key.clone()]));
+            }
+            if change.new.is_none() {
+                inbox.claims.send_replace(());
             }
         });
+        let storage = [
+            Resource::of::<PersistentVolumeClaim>(),
+            Resource::of::<PersistentVolume>(),
+            Resource::of::<StorageClass>(),
+        ];
+        for resource in storage {
+            let inbox = Arc::clone(&self.inbox);
+            self.caches[&resource].subscribe(move |change| {
+                if change.latest().is_some() {
+                    inbox.put(|changed| changed.storage = true);
+                    inbox.claims.send_replace(());
+                }
+            });
+        }
     }
 
     /// Brings nodes and queue up to date with what changed. Nodes first: pods are put on them.
     fn take_in(&mut self) {
-        let (nodes, pods) = std::mem::take(&mut *self.inbox.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        let Changed { nodes, pods, storage } =
+            std::mem::take(&mut *self.inbox.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        if storage {
+            self.queue.news(News::Storage, self.world.clock.now());
+        }
         let mut nodes: Vec<String> = nodes.into_iter().collect();
         nodes.sort();
         for name in nodes {
@@ -260,12 +305,23 @@ impl Scheduling {
     fn place(&mut self, pod: &Arc<PodInfo>) -> Option<Writing> {
         self.nodes.prepare(pod);
         let rng = &self.world.rng;
-        match decide(pod, &self.nodes, &mut || rng.next_u64()) {
+        let claims = Claims::of(pod, &self.caches);
+        match decide(pod, &self.nodes, &claims, &mut || rng.next_u64()) {
             Decision::Bind(node) => {
+                let chosen = self.nodes.slot(&node).and_then(|slot| self.nodes.at(slot));
+                let first = chosen.and_then(|node| claims.prepare(node)).unwrap_or_default();
                 self.assumed.insert(pod.key.clone(), pod.raw.uid());
                 self.nodes.put_pod(pod, &node);
                 self.queue.news(News::Neighbour, self.world.clock.now());
-                Some(Box::pin(bind(Arc::clone(&self.client), Arc::clone(pod), node)))
+                let waits = Waits {
+                    client: Arc::clone(&self.client),
+                    caches: Arc::clone(&self.caches),
+                    clock: Arc::clone(&self.world.clock),
+                    moved: self.inbox.claims.subscribe(),
+                    pod: Arc::clone(pod),
+                };
+                let unbound = claims.unbound().collect();
+                Some(Box::pin(bind(waits, first, unbound, node)))
             }
             Decision::Wait(reasons) => {
                 let explaining = self.explain(pod, &reasons);
@@ -345,7 +401,12 @@ fn shows(pod: &Object, message: &str) -> bool {
     })
 }
 
-async fn bind(client: Client, pod: Arc<PodInfo>, node: String) -> Option<Bound> {
+/// Binds a pod, its claims before it.
+async fn bind(waits: Waits, first: Vec<claims::Prepare>, unbound: Vec<Key>, node: String) -> Option<Bound> {
+    let (client, pod) = (Arc::clone(&waits.client), Arc::clone(&waits.pod));
+    if let Err(status) = waits.all(first, unbound).await {
+        return Some((pod, node, Err(status)));
+    }
     let body = json!({
         "apiVersion": "v1",
         "kind": "Binding",

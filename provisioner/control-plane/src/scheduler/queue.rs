@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kprov_schema::Key;
 
+use super::claims;
 use super::decide::Reasons;
 use super::pod::PodInfo;
 
@@ -22,6 +23,8 @@ pub enum News {
     Room,
     /// A pod came to a node.
     Neighbour,
+    /// A claim, a volume or a storage class came or changed.
+    Storage,
 }
 
 impl News {
@@ -29,7 +32,11 @@ impl News {
     fn concerns(self, filter: &str) -> bool {
         match self {
             Self::Node => true,
-            Self::Room => !matches!(filter, "NodeUnschedulable" | "NodeName" | "TaintToleration" | "NodeAffinity"),
+            Self::Room => !matches!(
+                filter,
+                "NodeUnschedulable" | "NodeName" | "TaintToleration" | "NodeAffinity" | claims::FILTER
+            ),
+            Self::Storage => filter == claims::FILTER,
             Self::Neighbour => matches!(filter, "PodTopologySpread" | "InterPodAffinity"),
         }
     }

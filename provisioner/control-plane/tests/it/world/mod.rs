@@ -28,12 +28,13 @@ const FLOORS: &[(&str, usize)] = &[
     ("namespace", 8),
     ("node", 18),
     ("pdb", 20),
-    ("quota", 32),
+    ("quota", 34),
     ("replicaset", 34),
     ("replicationcontroller", 10),
-    ("schedule", 121),
+    ("schedule", 123),
     ("serviceaccount", 9),
     ("statefulset", 101),
+    ("volume", 55),
 ];
 
 /// Kinds that are compared.
