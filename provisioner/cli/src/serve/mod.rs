@@ -1,5 +1,6 @@
 //! The server process of a cluster: control plane and nodes, put together in one place.
 
+mod claims;
 pub(crate) mod nodes;
 
 use std::fs;
@@ -100,6 +101,7 @@ struct Cluster {
     nodes: Option<nodes::Nodes>,
     scheduler: Option<scheduler::Scheduler>,
     controllers: Option<controllers::Controllers>,
+    claims: Option<claims::Reclaiming>,
 }
 
 impl Cluster {
@@ -122,24 +124,26 @@ impl Cluster {
             write(&folder.kubeconfig())?;
             options.kubeconfig.as_deref().map_or(Ok(()), write)?;
         }
-        let mut cluster = Self { server, store, nodes: None, scheduler: None, controllers: None };
+        let mut cluster = Self { server, store, nodes: None, scheduler: None, controllers: None, claims: None };
         if !alone {
             let grace = Duration::from_secs(options.node_grace.into());
-            cluster.start_components(
-                &world,
-                controllers::Config { node_grace: grace, ..controllers::Config::new(authority) },
-            );
+            let config =
+                controllers::Config { node_grace: grace, nodes: folder.nodes(), ..controllers::Config::new(authority) };
+            cluster.start_components(&world, config).await?;
             let nodes = nodes::Nodes::start(options, folder, &world, &cluster.server, machine).await?;
             cluster.nodes = Some(nodes);
         }
         Ok(cluster)
     }
 
-    fn start_components(&mut self, world: &World, config: controllers::Config) {
+    async fn start_components(&mut self, world: &World, config: controllers::Config) -> anyhow::Result<()> {
         let client = self.server.client(User::component("system:kube-controller-manager"));
+        claims::make_class(&client).await.context("making the storage class")?;
+        self.claims = Some(claims::Reclaiming::start(&client, world, config.nodes.clone()));
         self.controllers = Some(controllers::start(&client, world, &config));
         let client = self.server.client(User::component("system:kube-scheduler"));
         self.scheduler = Some(scheduler::start(&client, world));
+        Ok(())
     }
 
     /// Carries out orders as they come, one after the other.
@@ -170,6 +174,7 @@ impl Cluster {
         }
         self.scheduler = None;
         self.controllers = None;
+        self.claims = None;
         match Arc::try_unwrap(self.server) {
             Ok(server) => server.shutdown().await,
             Err(_) => tracing::warn!("the API server is still in use while it ends"),

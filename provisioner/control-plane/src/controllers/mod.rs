@@ -22,6 +22,7 @@ pub mod pod_eviction;
 pub mod pod_garbage;
 pub mod pod_ranges;
 pub mod protection;
+pub mod provisioner;
 pub mod quota;
 pub mod replication;
 pub mod role_aggregation;
@@ -80,6 +81,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<pod_ranges::PodRanges>(),
     Row::of::<protection::ClaimProtection>(),
     Row::of::<protection::VolumeProtection>(),
+    Row::of::<provisioner::LocalVolumes>(),
     Row::of::<quota::ResourceQuotas>(),
     Row::of::<replication::Replication<ReplicaSet>>(),
     Row::of::<replication::Replication<ReplicationController>>(),

@@ -1,9 +1,9 @@
-//! Config maps and secrets that pods of this node refer to, each followed while a pod needs it.
+//! What pods of this node refer to (config maps, secrets, claims and their volumes), each followed while a pod needs it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};
 use kprov_control_plane::client::{Client, Selection};
 use kprov_control_plane::world::Clock;
 use kprov_schema::{Key, Object, Resource, Status, Uid};
@@ -20,6 +20,10 @@ pub enum Sort {
     ConfigMap,
     /// A secret.
     Secret,
+    /// A claim.
+    Claim,
+    /// A volume; its key has no namespace.
+    Volume,
 }
 
 impl Sort {
@@ -27,6 +31,8 @@ impl Sort {
         match self {
             Self::ConfigMap => Resource::of::<ConfigMap>(),
             Self::Secret => Resource::of::<Secret>(),
+            Self::Claim => Resource::of::<PersistentVolumeClaim>(),
+            Self::Volume => Resource::of::<PersistentVolume>(),
         }
     }
 }
@@ -91,7 +97,7 @@ impl References {
 
     async fn begin(&self, entry: &Arc<Entry>, sort: Sort, key: &Key) -> Result<AbortHandle, Status> {
         let which = Selection {
-            namespace: Some(key.namespace.clone()),
+            namespace: Some(key.namespace.clone()).filter(|name| !name.is_empty()),
             labels: String::new(),
             fields: format!("metadata.name={}", key.name),
         };
@@ -107,6 +113,33 @@ impl References {
             }
         }));
         Ok(task.abort_handle())
+    }
+
+    /// The volume that a claim of a namespace is bound to. Errors: a text for the pod's events.
+    pub async fn volume(
+        &self,
+        user: &Uid,
+        changed: &Arc<Notify>,
+        namespace: &str,
+        claim: &str,
+    ) -> Result<PersistentVolume, String> {
+        let key = Key::new(namespace, claim);
+        let found: Option<PersistentVolumeClaim> = typed(self.get(user, changed, Sort::Claim, &key).await)?;
+        let found = found.ok_or_else(|| format!("persistentvolumeclaim {claim:?} not found"))?;
+        if found.metadata.deletion_timestamp.is_some() {
+            return Err("PVC is being deleted".to_owned());
+        }
+        let bound = found.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+        let name =
+            found.spec.as_ref().and_then(|spec| spec.volume_name.clone()).filter(|name| bound && !name.is_empty());
+        let name = name.ok_or("PVC is not bound")?;
+        let volume = self.get(user, changed, Sort::Volume, &Key::new("", name.as_str())).await;
+        let volume: PersistentVolume = typed(volume)?.ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
+        let named = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()).and_then(|one| one.uid.as_ref());
+        if named != found.metadata.uid.as_ref() {
+            return Err(format!("persistentvolume {name:?} is bound to another claim"));
+        }
+        Ok(volume)
     }
 
     /// Config maps and secrets of a namespace by name, with those that are not there.

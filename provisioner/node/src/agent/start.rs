@@ -303,7 +303,10 @@ impl Start<'_> {
             };
             let target = PathBuf::from(&mount.mount_path);
             mounts.retain(|other: &Mount| other.target != target);
-            let read_only = mount.read_only == Some(true) || plugin.is_read_only();
+            let claim = volume.persistent_volume_claim.as_ref();
+            let read_only = mount.read_only == Some(true)
+                || plugin.is_read_only()
+                || claim.is_some_and(|claim| claim.read_only == Some(true));
             mounts.push(Mount { source, target, read_only });
         }
         mounts.sort_by(|one, other| one.target.cmp(&other.target));

@@ -16,6 +16,16 @@ pub mod mounts {
         super::needs_linux("volumes in memory")
     }
 
+    /// Errors: always.
+    pub fn bind(_source: &Path, _target: &Path) -> io::Result<()> {
+        super::needs_linux("volumes of claims")
+    }
+
+    /// Nothing is.
+    pub fn is_mount_point(_path: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// There is no other mount namespace that would have to see a mount. Makes the folder, as its twin does.
     pub fn share(folder: &Path) -> io::Result<()> {
         std::fs::create_dir_all(folder)

@@ -4,6 +4,7 @@
 //! [`purge`] finds it.
 
 pub mod atomic;
+pub mod bound;
 pub mod folder;
 pub mod host_path;
 pub mod payload;
@@ -43,6 +44,8 @@ pub enum Content {
         /// What must be there.
         kind: host_path::Kind,
     },
+    /// What a claim is bound to, made visible where the pod's volumes are.
+    Bound(bound::Bound),
 }
 
 /// One volume, ready to be made.
@@ -83,6 +86,7 @@ pub enum Plugin {
     DownwardApi,
     Projected,
     HostPath,
+    Claim,
 }
 
 impl Plugin {
@@ -95,6 +99,7 @@ impl Plugin {
             (volume.downward_api.is_some(), Self::DownwardApi),
             (volume.projected.is_some(), Self::Projected),
             (volume.host_path.is_some(), Self::HostPath),
+            (volume.persistent_volume_claim.is_some(), Self::Claim),
         ];
         if let Some((_, plugin)) = known.into_iter().find(|(is_set, _)| *is_set) {
             return Ok(plugin);
@@ -118,6 +123,7 @@ impl Plugin {
             Self::DownwardApi => "kubernetes.io~downward-api",
             Self::Projected => "kubernetes.io~projected",
             Self::HostPath => "kubernetes.io~host-path",
+            Self::Claim => "kubernetes.io~local-volume",
         }
     }
 
@@ -160,6 +166,7 @@ impl Prepared {
         };
         match &self.content {
             Content::Host { path, kind } => host_path::check(path, *kind),
+            Content::Bound(bound) => bound.set_up(path, self.group),
             Content::Empty { memory, size } => {
                 let is_new = !path.exists();
                 std::fs::create_dir_all(path).map_err(text("make"))?;
@@ -219,6 +226,7 @@ mod tests {
             (Plugin::DownwardApi, true),
             (Plugin::Projected, true),
             (Plugin::HostPath, false),
+            (Plugin::Claim, false),
         ];
         for (plugin, read_only) in all {
             assert_eq!(plugin.is_read_only(), read_only, "{plugin:?}");

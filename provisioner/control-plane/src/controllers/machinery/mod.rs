@@ -16,6 +16,7 @@ pub mod status;
 pub mod taint;
 pub mod template;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -38,10 +39,13 @@ pub struct Config {
     pub node_prefix: u8,
     /// How long a node may stay silent before it counts as lost.
     pub node_grace: Duration,
+    /// Folder of this machine below which every node has one of its name for what is kept in volumes.
+    pub nodes: PathBuf,
 }
 
 impl Config {
-    /// The usual cluster: pods in 10.244.0.0/16, a /24 a node, nodes lost after 50 s.
+    /// The usual cluster: pods in 10.244.0.0/16, a /24 a node, nodes lost after 50 s, their
+    /// files below `/var/lib/kprov/nodes`.
     #[must_use]
     pub fn new(root_ca: impl Into<String>) -> Self {
         Self {
@@ -49,6 +53,7 @@ impl Config {
             pod_network: Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 244, 0, 0), 16),
             node_prefix: 24,
             node_grace: Duration::from_secs(50),
+            nodes: PathBuf::from("/var/lib/kprov/nodes"),
         }
     }
 }

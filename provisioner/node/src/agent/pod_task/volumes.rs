@@ -6,6 +6,7 @@ use kprov_schema::{Key, Object, Resource, Subresource};
 use serde_json::json;
 
 use super::{PodEvent, PodTask, RETRY, Reason, blocking, later};
+use crate::volumes::bound::Bound;
 use crate::volumes::payload::{self, Material, TokenSpec};
 use crate::volumes::{Content, Plugin, Prepared, VolumeError, host_path, mounts};
 
@@ -54,6 +55,13 @@ impl PodTask {
         if let Some(host) = &volume.host_path {
             let kind = host_path::Kind::parse(host.type_.as_deref().unwrap_or_default())?;
             return Ok(Content::Host { path: host.path.clone().into(), kind });
+        }
+        if let Some(claim) = &volume.persistent_volume_claim {
+            let namespace = self.object.namespace();
+            let bound = self.context.references.volume(&self.uid, &self.changed, namespace, &claim.claim_name);
+            let context = self.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+            let policy = context.and_then(|context| context.fs_group_change_policy.as_deref());
+            return Bound::of(&bound.await?, policy == Some("OnRootMismatch")).map(Content::Bound);
         }
         let needs = payload::needs(volume);
         for spec in &needs.tokens {

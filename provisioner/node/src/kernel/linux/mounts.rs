@@ -48,7 +48,11 @@ pub fn unmount_below(root: &Path) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    // Whoever removes the folder now must not reach what was mounted in it.
+    match table()?.into_iter().find(|path| path.starts_with(&root)) {
+        Some(path) => Err(io::Error::other(format!("{} is still mounted", path.display()))),
+        None => Ok(()),
+    }
 }
 
 /// Every mount point, oldest first.
