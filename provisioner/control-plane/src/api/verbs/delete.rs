@@ -59,7 +59,14 @@ async fn once(core: &Core, target: &Target, old: &Arc<Stored>, deletion: &Deleti
     match core.store.commit(target.put(Expect::At(old.revision), new)).await {
         Ok(mut done) => {
             let marked = target.left(&mut done).ok_or_else(|| errors::internal("a put left nothing"))?;
-            if goes { go(core, target, &marked, false).await } else { Ok(Some(Deleted::Stays(marked.object.clone()))) }
+            if !goes {
+                return Ok(Some(Deleted::Stays(marked.object.clone())));
+            }
+            let gone = go(core, target, &marked, false).await?;
+            // Whoever saw the mark may have been quicker: it is gone all the same.
+            let now = || target.find(&core.store).map(|now| now.object.uid());
+            let quicker = gone.is_none() && now() != Some(marked.object.uid());
+            Ok(if quicker { Some(Deleted::Gone(marked.object.clone())) } else { gone })
         }
         Err(CommitError::Conflict { .. }) => Ok(None),
         Err(error) => Err(errors::uncommitted(&error)),
