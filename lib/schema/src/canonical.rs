@@ -18,15 +18,30 @@ pub fn canonicalise(kind: &Kind, object: &mut Object) {
 /// Brings an object into the form in which it is written before it is stored: lists and maps that are always written
 /// are empty where they were given so.
 pub fn written(kind: &Kind, object: &mut Object) {
+    formed(kind, object, Form::Written);
+}
+
+/// Brings an object into the form in which it is checked: every list and map that was given is there, empty or not.
+/// Says whether some are that are not written.
+pub fn given(kind: &Kind, object: &mut Object) -> bool {
+    formed(kind, object, Form::Given)
+}
+
+fn formed(kind: &Kind, object: &mut Object, form: Form) -> bool {
     match &kind.structure() {
-        Ref::Published(index) => tidy(&Ref::Published(*index), object.map_mut(), Form::Written),
-        made @ Ref::Made(_) => structured(made, object.map_mut()),
+        structure @ Ref::Published(_) => tidy(structure, object.map_mut(), form),
+        made @ Ref::Made(_) => {
+            structured(made, object.map_mut());
+            false
+        }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// As it was given.
+    Given,
+    /// As it is written: what is empty is left out, where the API leaves it out.
     Written,
     /// As it comes back from the store.
     Stored,
@@ -35,7 +50,9 @@ enum Form {
 /// The same for a map of a known structure.
 pub fn structured(structure: &Ref, map: &mut Map<String, Value>) {
     match structure {
-        Ref::Published(_) => tidy(structure, map, Form::Stored),
+        Ref::Published(_) => {
+            tidy(structure, map, Form::Stored);
+        }
         Ref::Made(made) => {
             for field in &made.fields {
                 if let (Shape::Struct(inner @ Ref::Published(_)), Some(Value::Object(value))) =
@@ -48,13 +65,19 @@ pub fn structured(structure: &Ref, map: &mut Map<String, Value>) {
     }
 }
 
-fn tidy(structure: &Struct, map: &mut Map<String, Value>, form: Form) {
+/// Says whether an empty list or map is left that is not written.
+fn tidy(structure: &Struct, map: &mut Map<String, Value>, form: Form) -> bool {
+    let mut empty = false;
     for field in &structure.fields {
         match map.get_mut(field.name.as_ref()) {
             Some(value) if !value.is_null() => {
-                tidy_value(&field.node, value, form);
+                empty |= tidy_value(&field.node, value, form);
                 if is_left_out(field, value) {
-                    map.remove(field.name.as_ref());
+                    if form == Form::Given && is_empty_collection(&field.node, value) {
+                        empty = true;
+                    } else {
+                        map.remove(field.name.as_ref());
+                    }
                 } else if form == Form::Stored && !field.presence.pointer && is_empty_collection(&field.node, value) {
                     // Upstream stores messages, where an empty list or map can't be told from none.
                     *value = Value::Null;
@@ -70,6 +93,12 @@ fn tidy(structure: &Struct, map: &mut Map<String, Value>, form: Form) {
             },
         }
     }
+    empty
+}
+
+/// Brings a map of a published structure into the form in which it is written.
+pub(crate) fn omitted(structure: &Struct, map: &mut Map<String, Value>) {
+    tidy(structure, map, Form::Written);
 }
 
 /// What stands for an absent field; `None` leaves it out.
@@ -118,29 +147,32 @@ pub(crate) fn zero(node: &Node) -> Value {
     }
 }
 
-fn tidy_value(node: &Node, value: &mut Value, form: Form) {
+fn tidy_value(node: &Node, value: &mut Value, form: Form) -> bool {
+    // Every one is tidied: no short cut.
+    let any = |empty: bool, one: bool| empty | one;
     match (&node.shape, value) {
         (Shape::Struct(inner), Value::Object(map)) => tidy(inner, map, form),
-        (Shape::List(item), Value::Array(items)) => items.iter_mut().for_each(|one| tidy_item(item, one, form)),
-        (Shape::Map(item), Value::Object(entries)) => entries.values_mut().for_each(|one| tidy_item(item, one, form)),
+        (Shape::List(item), Value::Array(items)) => {
+            items.iter_mut().map(|one| tidy_item(item, one, form)).fold(false, any)
+        }
+        (Shape::Map(item), Value::Object(entries)) => {
+            entries.values_mut().map(|one| tidy_item(item, one, form)).fold(false, any)
+        }
         (Shape::SchemaOr(_, schema), Value::Object(map)) => tidy(schema, map, form),
         (Shape::SchemaOr(Other::Schemas, schema), Value::Array(schemas)) => {
-            for one in schemas {
-                if let Value::Object(map) = one {
-                    tidy(schema, map, form);
-                }
-            }
+            let maps = schemas.iter_mut().filter_map(Value::as_object_mut);
+            maps.map(|map| tidy(schema, map, form)).fold(false, any)
         }
-        _ => {}
+        _ => false,
     }
 }
 
-fn tidy_item(node: &Node, value: &mut Value, form: Form) {
+fn tidy_item(node: &Node, value: &mut Value, form: Form) -> bool {
     if value.is_null() {
         *value = zero(node);
-    } else {
-        tidy_value(node, value, form);
+        return false;
     }
+    tidy_value(node, value, form)
 }
 
 fn is_left_out(field: &Field, value: &Value) -> bool {

@@ -188,11 +188,13 @@ pub fn quoted(text: &str) -> String {
 pub fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
-        Value::Array(_) | Value::Object(_) => {
-            value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
-        }
-        other => other.to_string(),
+        other => shown_json(other),
     }
+}
+
+/// A value as Go writes JSON.
+pub(crate) fn shown_json(value: &Value) -> String {
+    value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// Several mistakes in one line, each said once.

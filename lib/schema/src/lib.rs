@@ -10,6 +10,7 @@ pub mod decode;
 pub mod discovery;
 pub mod field_error;
 pub mod image;
+mod internal;
 pub mod key;
 pub mod kind;
 pub mod managed;

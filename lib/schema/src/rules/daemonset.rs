@@ -12,6 +12,7 @@ use super::check::{Errors, Path};
 use super::pod::defaults::default_text;
 use super::pod::{defaults, same, validate, warnings};
 use super::{parts, scale};
+use crate::internal::shown;
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::object::Object;
 use crate::selector::{self, Labels};
@@ -180,9 +181,8 @@ fn strategy(errors: &mut Errors, at: &Path<'_>, strategy: Option<&DaemonSetUpdat
         ("OnDelete", _) => {}
         ("RollingUpdate", None) => errors.required(&at.child("rollingUpdate"), ""),
         ("RollingUpdate", Some(rolling)) => rolling_update(errors, &at.child("rollingUpdate"), rolling),
-        (other, rolling) => {
-            let rolling = rolling.map_or_else(|| "null".to_owned(), internal_rolling);
-            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", json!(other));
+        _ => {
+            let shown = shown("api.apps.v1.DaemonSetUpdateStrategy", strategy);
             let detail = format!("{shown}: supported values: \"RollingUpdate\", \"OnDelete\"");
             errors.extend([FieldError::new(FieldErrorKind::NotSupported, at, detail)]);
         }
@@ -191,11 +191,6 @@ fn strategy(errors: &mut Errors, at: &Path<'_>, strategy: Option<&DaemonSetUpdat
 
 fn zero_or(value: Option<&IntOrString>) -> IntOrString {
     value.cloned().unwrap_or(IntOrString::Int(0))
-}
-
-fn internal_rolling(rolling: &RollingUpdateDaemonSet) -> String {
-    let (unavailable, surge) = (zero_or(rolling.max_unavailable.as_ref()), zero_or(rolling.max_surge.as_ref()));
-    format!("{{\"MaxUnavailable\":{},\"MaxSurge\":{}}}", json!(unavailable), json!(surge))
 }
 
 fn rolling_update(errors: &mut Errors, at: &Path<'_>, rolling: &RollingUpdateDaemonSet) {

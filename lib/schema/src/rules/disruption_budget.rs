@@ -3,10 +3,11 @@
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::check::{Errors, Path, list};
 use super::{conditions, parts, scale};
+use crate::internal::shown;
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::selector;
@@ -67,7 +68,11 @@ fn bound(bound: Option<&IntOrString>) -> Value {
 fn spec(errors: &mut Errors, spec: &PodDisruptionBudgetSpec, old: Option<&LabelSelector>) {
     let at = Path::root("spec");
     if spec.min_available.is_some() && spec.max_unavailable.is_some() {
-        errors.invalid_written(&at, &internal(spec), "minAvailable and maxUnavailable cannot be both set");
+        errors.invalid_written(
+            &at,
+            &shown("api.policy.v1.PodDisruptionBudgetSpec", spec),
+            "minAvailable and maxUnavailable cannot be both set",
+        );
     }
     for (field, bound) in [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)] {
         if let Some(bound) = bound {
@@ -83,17 +88,6 @@ fn spec(errors: &mut Errors, spec: &PodDisruptionBudgetSpec, old: Option<&LabelS
     if let Some(policy) = &spec.unhealthy_pod_eviction_policy {
         errors.one_of(&at.child("unhealthyPodEvictionPolicy"), policy, &["AlwaysAllow", "IfHealthyBudget"]);
     }
-}
-
-/// A spec under the names of its internal form, as upstream's message shows it.
-fn internal(spec: &PodDisruptionBudgetSpec) -> String {
-    let selector = spec.selector.as_ref().map_or_else(|| "null".to_owned(), scale::written_selector);
-    format!(
-        "{{\"MinAvailable\":{},\"Selector\":{selector},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
-        json!(spec.min_available),
-        json!(spec.max_unavailable),
-        json!(spec.unhealthy_pod_eviction_policy),
-    )
 }
 
 fn status(errors: &mut Errors, budget: &PodDisruptionBudget) {

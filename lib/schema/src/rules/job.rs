@@ -15,6 +15,7 @@ use super::check::{Errors, Path, list, text};
 use super::pod::defaults::default_text;
 use super::pod::{defaults, same, validate, warnings};
 use super::{job_status, parts, scale};
+use crate::internal::shown;
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::names;
@@ -371,7 +372,11 @@ fn policies(errors: &mut Errors, at: &Path<'_>, spec: &JobSpec) {
         if spec.completion_mode.as_deref() == Some(INDEXED) {
             success_policy(errors, &at, policy, spec.completions.unwrap_or_default());
         } else {
-            errors.invalid_written(&at, &internal_success(Some(policy)), "requires indexed completion mode");
+            errors.invalid_written(
+                &at,
+                &shown("api.batch.v1.SuccessPolicy", policy),
+                "requires indexed completion mode",
+            );
         }
     }
     if let Some(policy) = &spec.pod_replacement_policy {
@@ -549,12 +554,12 @@ fn update(errors: &mut Errors, job: &Job, old: &Job) {
     };
     let mode = json!(new.completion_mode).to_string();
     fixed(errors, "completionMode", new.completion_mode != old_spec.completion_mode, mode);
-    let policy = internal_failure(new.pod_failure_policy.as_ref());
+    let policy = shown("api.batch.v1.PodFailurePolicy", &new.pod_failure_policy);
     fixed(errors, "podFailurePolicy", new.pod_failure_policy != old_spec.pod_failure_policy, policy);
     let limit = json!(new.backoff_limit_per_index).to_string();
     fixed(errors, "backoffLimitPerIndex", new.backoff_limit_per_index != old_spec.backoff_limit_per_index, limit);
     fixed(errors, "managedBy", new.managed_by != old_spec.managed_by, json!(new.managed_by).to_string());
-    let policy = internal_success(new.success_policy.as_ref());
+    let policy = shown("api.batch.v1.SuccessPolicy", &new.success_policy);
     fixed(errors, "successPolicy", new.success_policy != old_spec.success_policy, policy);
 }
 
@@ -583,8 +588,12 @@ fn template_change(errors: &mut Errors, at: &Path<'_>, new: &JobSpec, old: &Job)
         take_resources(&mut allowed, &new.template);
     }
     if !same(&new.template, &allowed) {
-        let at = at.child(if open { "template.spec" } else { "template" });
-        errors.invalid(&at, json!(new.template), "field is immutable");
+        let (field, written) = if open {
+            ("template.spec", shown("api.core.v1.PodSpec", &new.template.spec))
+        } else {
+            ("template", shown("api.core.v1.PodTemplateSpec", &new.template))
+        };
+        errors.invalid_written(&at.child(field), &written, "field is immutable");
     }
 }
 
@@ -610,41 +619,6 @@ fn take_resources(allowed: &mut PodTemplateSpec, new: &PodTemplateSpec) {
     for (own, new) in pairs.chain(init).filter(|(own, new)| own.name == new.name) {
         own.resources.clone_from(&new.resources);
     }
-}
-
-fn internal_success(policy: Option<&SuccessPolicy>) -> String {
-    let rule = |rule: &SuccessPolicyRule| {
-        let (indexes, count) = (json!(rule.succeeded_indexes), json!(rule.succeeded_count));
-        format!("{{\"SucceededIndexes\":{indexes},\"SucceededCount\":{count}}}")
-    };
-    policy.map_or_else(
-        || "null".to_owned(),
-        |policy| format!("{{\"Rules\":{}}}", internal_list(policy.rules.iter().map(rule).collect())),
-    )
-}
-
-fn internal_list(items: Vec<String>) -> String {
-    if items.is_empty() { "null".to_owned() } else { format!("[{}]", items.join(",")) }
-}
-
-fn internal_failure(policy: Option<&PodFailurePolicy>) -> String {
-    let Some(policy) = policy else { return "null".to_owned() };
-    let rule = |rule: &PodFailurePolicyRule| {
-        let codes = rule.on_exit_codes.as_ref().map_or_else(
-            || "null".to_owned(),
-            |codes| {
-                let values = internal_list(codes.values.iter().map(ToString::to_string).collect());
-                let (container, operator) = (json!(codes.container_name), json!(codes.operator));
-                format!("{{\"ContainerName\":{container},\"Operator\":{operator},\"Values\":{values}}}")
-            },
-        );
-        let conditions = list(&rule.on_pod_conditions)
-            .iter()
-            .map(|one| format!("{{\"Type\":{},\"Status\":{}}}", json!(one.type_), json!(text(&one.status))));
-        let conditions = internal_list(conditions.collect());
-        format!("{{\"Action\":{},\"OnExitCodes\":{codes},\"OnPodConditions\":{conditions}}}", json!(rule.action))
-    };
-    format!("{{\"Rules\":{}}}", internal_list(policy.rules.iter().map(rule).collect()))
 }
 
 /// A selector that a job made from a template may not have.

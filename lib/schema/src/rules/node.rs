@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::fields::{fill, items, listed, text};
 use super::pod::defaults::round_up;
+use crate::internal::shown;
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
 use crate::meta::{MetaRules, Repeats, all_invalid};
 use crate::names;
@@ -237,21 +238,11 @@ fn taints(taints: &[Taint]) -> Vec<FieldError> {
             errors.push(FieldError::not_supported(format!("{at}.effect"), &json!(taint.effect), EFFECTS));
         }
         if !seen.insert((&taint.effect, &taint.key)) {
-            let shown = format!("{}: taints must be unique by key and effect pair", internal(taint));
+            let shown = format!("{}: taints must be unique by key and effect pair", shown("api.core.v1.Taint", taint));
             errors.push(FieldError::new(FieldErrorKind::Duplicate, at, shown));
         }
     }
     errors
-}
-
-fn internal(taint: &Taint) -> String {
-    let time = taint.time_added.as_ref().map_or(Value::Null, |time| json!(time));
-    format!(
-        "{{\"Key\":{},\"Value\":{},\"Effect\":{},\"TimeAdded\":{time}}}",
-        json!(taint.key),
-        json!(text(&taint.value)),
-        json!(taint.effect)
-    )
 }
 
 fn resources(node: &Node) -> Vec<FieldError> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::check::{Errors, Path, list};
 use super::pod::container_resources::{is_counted_huge_page, quantity, standard_name};
 use super::pod::defaults::{Amounts, round_up};
+use crate::internal::shown;
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::quantity::Quantity;
 use crate::status::FieldError;
@@ -216,7 +217,11 @@ fn requirements(errors: &mut Errors, at: &Path<'_>, spec: &ResourceQuotaSpec, se
             errors.invalid(&at.child("scopeName"), one.scope_name.as_str(), "unsupported scope");
         }
         for _ in uncountable(scope, spec) {
-            errors.invalid_written(at, &internal(selector), "unsupported scope applied to resource");
+            errors.invalid_written(
+                at,
+                &shown("api.core.v1.ScopeSelector", selector),
+                "unsupported scope applied to resource",
+            );
         }
         requirement(errors, at, one, scope.is_some_and(|scope| scope.plain));
     }
@@ -244,16 +249,6 @@ fn requirement(errors: &mut Errors, at: &Path<'_>, one: &ScopedResourceSelectorR
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
         _ => errors.invalid(&operator_at, operator, "not a valid selector operator"),
     }
-}
-
-/// A selector under the names of its internal form, as upstream's message shows it.
-fn internal(selector: &ScopeSelector) -> String {
-    let one = |one: &ScopedResourceSelectorRequirement| {
-        let (name, operator, values) = (json!(one.scope_name), json!(one.operator), json!(one.values));
-        format!("{{\"ScopeName\":{name},\"Operator\":{operator},\"Values\":{values}}}")
-    };
-    let all: Vec<String> = list(&selector.match_expressions).iter().map(one).collect();
-    format!("{{\"MatchExpressions\":[{}]}}", all.join(","))
 }
 
 #[cfg(test)]

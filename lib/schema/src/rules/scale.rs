@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::check::{Errors, Path, list, text};
 use super::pod::validate;
+use crate::internal::shown;
 use crate::names;
 use crate::object::Object;
 use crate::selector::{self, Labels};
-use crate::status::shown;
 
 /// The description of a column with the names of containers.
 pub(crate) const CONTAINERS: &str = "Names of each container in the template.";
@@ -33,14 +33,7 @@ pub(crate) fn is_absent(selector: &LabelSelector) -> bool {
 /// A label selector as upstream's messages show it: labels before expressions.
 #[must_use]
 pub(crate) fn written_selector(selector: &LabelSelector) -> String {
-    let mut fields = Vec::new();
-    if let Some(labels) = selector.match_labels.as_ref().filter(|labels| !labels.is_empty()) {
-        fields.push(format!("\"matchLabels\":{}", shown(&json!(labels))));
-    }
-    if !list(&selector.match_expressions).is_empty() {
-        fields.push(format!("\"matchExpressions\":{}", shown(&json!(selector.match_expressions))));
-    }
-    format!("{{{}}}", fields.join(","))
+    shown("apimachinery.pkg.apis.meta.v1.LabelSelector", selector)
 }
 
 /// Tells a selector that selects everything from one that is not there: only the first has labels, though none.

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::{
-    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy,
-};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     Container, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume,
 };
@@ -15,6 +13,7 @@ use super::check::{Errors, Path, list, text};
 use super::pod::defaults::default_text;
 use super::pod::{defaults, same, validate, warnings};
 use super::{claim, parts, scale};
+use crate::internal::shown;
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::meta::MetaRules;
 use crate::names::{self, NameRule};
@@ -223,7 +222,7 @@ fn strategy(errors: &mut Errors, at: &Path<'_>, strategy: Option<&StatefulSetUpd
         ("", _) => errors.required(at, ""),
         ("OnDelete", Some(rolling)) => {
             let why = "only allowed for updateStrategy 'RollingUpdate'";
-            errors.invalid_written(&rolling_at, &internal_rolling(rolling), why);
+            errors.invalid_written(&rolling_at, &shown("api.apps.v1.RollingUpdateStatefulSetStrategy", rolling), why);
         }
         ("OnDelete" | "RollingUpdate", None) => {}
         ("RollingUpdate", Some(rolling)) => {
@@ -232,9 +231,8 @@ fn strategy(errors: &mut Errors, at: &Path<'_>, strategy: Option<&StatefulSetUpd
                 max_unavailable(errors, &rolling_at.child("maxUnavailable"), most);
             }
         }
-        (other, rolling) => {
-            let rolling = rolling.map_or_else(|| "null".to_owned(), internal_rolling);
-            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", json!(other));
+        _ => {
+            let shown = shown("api.apps.v1.StatefulSetUpdateStrategy", &strategy);
             errors.invalid_written(at, &shown, "must be 'RollingUpdate' or 'OnDelete'");
         }
     }
@@ -246,11 +244,6 @@ fn max_unavailable(errors: &mut Errors, at: &Path<'_>, most: &IntOrString) {
         errors.invalid(at, json!(most), "cannot be 0");
     }
     scale::at_most_all(errors, at, most);
-}
-
-fn internal_rolling(rolling: &RollingUpdateStatefulSetStrategy) -> String {
-    let (partition, most) = (rolling.partition.unwrap_or_default(), json!(rolling.max_unavailable));
-    format!("{{\"Partition\":{partition},\"MaxUnavailable\":{most}}}")
 }
 
 fn claim_templates(errors: &mut Errors, at: &Path<'_>, templates: &[PersistentVolumeClaim]) {

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::check::{Errors, Path};
 use super::pod::{defaults, same, set_generation, warnings};
 use super::{parts, scale};
+use crate::internal::shown;
 use crate::kind::{Column, Reset, Rules, Selectable, Subresource, Write};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
@@ -235,8 +236,9 @@ fn strategy(errors: &mut Errors, at: &Path<'_>, strategy: Option<&DeploymentStra
         ("Recreate", None) => {}
         ("RollingUpdate", None) => errors.required(&rolling_at, "this should be defaulted and never be nil"),
         ("RollingUpdate", Some(rolling)) => rolling_update(errors, &rolling_at, rolling),
-        (other, rolling) => {
-            let detail = format!("{}: supported values: \"Recreate\", \"RollingUpdate\"", internal(other, rolling));
+        _ => {
+            let shown = shown("api.apps.v1.DeploymentStrategy", strategy);
+            let detail = format!("{shown}: supported values: \"Recreate\", \"RollingUpdate\"");
             errors.extend([FieldError::new(FieldErrorKind::NotSupported, at, detail)]);
         }
     }
@@ -256,18 +258,6 @@ fn rolling_update(errors: &mut Errors, at: &Path<'_>, rolling: &RollingUpdateDep
         errors.invalid(&unavailable_at, json!(unavailable), "may not be 0 when `maxSurge` is 0");
     }
     scale::at_most_all(errors, &unavailable_at, &unavailable);
-}
-
-/// A strategy under the names of its internal form, as upstream's message shows it.
-fn internal(type_: &str, rolling: Option<&RollingUpdateDeployment>) -> String {
-    let rolling = rolling.map_or_else(
-        || "null".to_owned(),
-        |rolling| {
-            let (unavailable, surge) = (zero_or(rolling.max_unavailable.as_ref()), zero_or(rolling.max_surge.as_ref()));
-            format!("{{\"MaxUnavailable\":{},\"MaxSurge\":{}}}", json!(unavailable), json!(surge))
-        },
-    );
-    format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", json!(type_))
 }
 
 fn deployment_status(errors: &mut Errors, new: &Deployment, old: &Deployment) {

@@ -217,6 +217,7 @@ impl Server {
         object.set(&["metadata", "creationTimestamp"], json!(TIME));
         judged(kind, &mut object, None, Write::Main)?;
         warnings.extend(kind.warnings(&object, None).unwrap());
+        canonical::canonicalise(kind, &mut object);
         match self.objects.get(&place) {
             Some(None) => return Ok(None),
             Some(Some(_)) => return Err(Status::exists(&kind.resource, object.name())),
@@ -273,6 +274,7 @@ impl Server {
         if write == Write::Main {
             warnings.extend(kind.warnings(&object, Some(&old)).unwrap());
         }
+        canonical::canonicalise(kind, &mut object);
         if !request.dry() {
             self.objects.insert(place, Some(stored(kind, &object)));
         }
@@ -399,13 +401,12 @@ fn judged(kind: &Kind, object: &mut Object, old: Option<&Object>, write: Write) 
         pod_admission::admit(kind, object, old);
     }
     kind.prepare(object, old, write).map_err(Status::bad_request)?;
-    canonical::canonicalise(kind, object);
+    canonical::given(kind, object);
     let errors = admit(kind, object, old);
     if !errors.is_empty() {
         return Err(kind.invalid(object.name(), &errors));
     }
     let errors = kind.validate(object, old, write).map_err(Status::bad_request)?;
-    canonical::canonicalise(kind, object);
     if errors.is_empty() { Ok(()) } else { Err(kind.invalid(object.name(), &errors)) }
 }
 

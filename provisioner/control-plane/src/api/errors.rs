@@ -44,15 +44,9 @@ pub(crate) fn conflict(resource: &Resource, what: &str, name: &str, message: &st
     Status::conflict(resource, what, name, message)
 }
 
-/// The object is not the one that a deletion means: the message names the group, too.
+/// The object is not the one that a deletion means.
 pub(crate) fn precondition(kind: &Kind, name: &str, message: &str) -> Status {
-    let group = &kind.stored_resource().group;
-    let what = if group.is_empty() { kind.kind.to_string() } else { format!("{}.{group}", kind.kind) };
-    let mut status = Status::conflict(&kind.resource, &what, name, message);
-    if let Some(details) = &mut status.details {
-        details.insert("kind".to_owned(), kind.kind.as_ref().into());
-    }
-    status
+    Status::conflict(kind.stored_resource(), &kind.kind, name, message)
 }
 
 /// The object changed since the client read it.

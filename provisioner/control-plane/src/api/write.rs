@@ -27,13 +27,18 @@ pub(crate) fn unreadable(kind: &Kind, why: &str) -> Status {
     errors::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
 }
 
-/// Fills in defaults, then writes the object as Kubernetes does before it is stored.
-pub(crate) fn shape(kind: &Kind, object: &mut Object) -> Result<(), Status> {
+/// Fills in defaults, and brings the object into the form in which it is checked.
+///
+/// Gives the form in which it is written where that is another one.
+pub(crate) fn shape(kind: &Kind, object: &mut Object) -> Result<Option<Object>, Status> {
     object.set(&["apiVersion"], kind.resource.api_version().into());
     object.set(&["kind"], kind.kind.as_ref().into());
     kind.fill_defaults(object).map_err(|why| unreadable(kind, &why))?;
-    canonical::written(kind, object);
-    Ok(())
+    Ok(canonical::given(kind, object).then(|| {
+        let mut written = object.clone();
+        canonical::written(kind, &mut written);
+        written
+    }))
 }
 
 /// Everything that is wrong with an object, as one error.
@@ -129,13 +134,15 @@ async fn once(
     // Who owns what is no rule's matter: until the object is stored, it goes without.
     let (live, had) = (Arc::new(old.object.without_managers()), old.object.managers());
     let intent = Intent { core, user, target, old: Some(&live), dry_run: options.dry_run };
-    shape(kind, &mut object)?;
+    let written = shape(kind, &mut object)?;
     let managers = match owners {
         Owners::Kept => had.cloned(),
         Owners::Told(managed) => managed.written(),
-        Owners::Changed => Writer { core, target, door, options }.updated(&live, had, &object, said.as_ref()),
+        Owners::Changed => {
+            let written = written.as_ref().unwrap_or(&object);
+            Writer { core, target, door, options }.updated(&live, had, written, said.as_ref())
+        }
     };
-    canonical::canonicalise(kind, &mut object);
     if door == Write::Main {
         admission::admit(&intent, &mut object, &mut effects)?;
     }
@@ -149,7 +156,7 @@ async fn once(
         if door == Write::Main {
             admission::allocate(&intent, &mut object, &mut effects)?;
         }
-        canonical::canonicalise(kind, &mut object);
+        canonical::given(kind, &mut object);
         check(kind, &object, Some(&live), door)?;
     }
     if door == Write::Main {
@@ -157,6 +164,7 @@ async fn once(
         let advice = kind.warnings(&object, Some(&live)).map_err(|why| unreadable(kind, &why))?;
         effects.warnings.extend(advice);
     }
+    canonical::canonicalise(kind, &mut object);
     // Times alone are no change.
     if object == *live && same_but_times(had, managers.as_ref()) {
         return Ok(Some(Written { outcome: Outcome::Stored(old.clone()), warnings: effects.warnings }));

@@ -1,8 +1,9 @@
 //! What is wrong with an event: little for the older form, more for the newer one.
 
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::api::core::v1::Event;
 use serde_json::json;
 
+use crate::internal::shown;
 use crate::meta::{MetaRules, all_invalid};
 use crate::names;
 use crate::object::Object;
@@ -106,10 +107,10 @@ pub(super) fn changed(event: &Event, old: &Event) -> Vec<FieldError> {
     let time = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| json!(time);
     let parts = |event: &Event| {
         [
-            ("involvedObject", reference(Some(&event.involved_object))),
+            ("involvedObject", shown("api.core.v1.ObjectReference", &event.involved_object)),
             ("reason", plain(&event.reason).to_string()),
             ("message", plain(&event.message).to_string()),
-            ("source", origin(event.source.as_ref())),
+            ("source", shown("api.core.v1.EventSource", &event.source.clone().unwrap_or_default())),
             ("firstTimestamp", time(&event.first_timestamp).to_string()),
             ("lastTimestamp", time(&event.last_timestamp).to_string()),
             ("count", number(event.count).to_string()),
@@ -117,7 +118,7 @@ pub(super) fn changed(event: &Event, old: &Event) -> Vec<FieldError> {
             ("type", plain(&event.type_).to_string()),
             ("eventTime", json!(event.event_time).to_string()),
             ("action", plain(&event.action).to_string()),
-            ("related", reference(event.related.as_ref())),
+            ("related", shown("api.core.v1.ObjectReference", &event.related)),
             ("reportingController", plain(&event.reporting_component).to_string()),
             ("reportingInstance", plain(&event.reporting_instance).to_string()),
         ]
@@ -128,29 +129,4 @@ pub(super) fn changed(event: &Event, old: &Event) -> Vec<FieldError> {
         }
     }
     errors
-}
-
-/// A reference in the form in which upstream shows it: its own names, nothing left out.
-fn reference(object: Option<&ObjectReference>) -> String {
-    let Some(object) = object else { return "null".to_owned() };
-    let parts = [
-        ("Kind", &object.kind),
-        ("Namespace", &object.namespace),
-        ("Name", &object.name),
-        ("UID", &object.uid),
-        ("APIVersion", &object.api_version),
-        ("ResourceVersion", &object.resource_version),
-        ("FieldPath", &object.field_path),
-    ];
-    internal(&parts)
-}
-
-fn origin(source: Option<&EventSource>) -> String {
-    let source = source.cloned().unwrap_or_default();
-    internal(&[("Component", &source.component), ("Host", &source.host)])
-}
-
-fn internal(parts: &[(&str, &Option<String>)]) -> String {
-    let shown: Vec<String> = parts.iter().map(|(name, value)| format!("\"{name}\":{}", json!(text(value)))).collect();
-    format!("{{{}}}", shown.join(","))
 }

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{
-    AppArmorProfile, Capabilities, PodSecurityContext, PodSpec, SELinuxOptions, SeccompProfile, SecurityContext,
-    WindowsSecurityContextOptions,
-};
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
 
 use super::containers::Around;
 use super::{mounts, windows};
-use crate::rules::check::{Errors, Path, list, text};
+use crate::internal::shown;
+use crate::rules::check::{Errors, Path, list};
 
 const MAX_ID: i64 = i32::MAX as i64;
 
@@ -37,75 +34,13 @@ fn escalation(errors: &mut Errors, at: &Path<'_>, context: &SecurityContext) {
     }
     if context.privileged == Some(true) {
         let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-        errors.invalid_written(at, &internal(context), why);
+        errors.invalid_written(at, &shown("api.core.v1.SecurityContext", context), why);
     }
     let added = context.capabilities.as_ref().map(|capabilities| list(&capabilities.add)).unwrap_or_default();
     for _ in added.iter().filter(|one| *one == "CAP_SYS_ADMIN") {
         let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-        errors.invalid_written(at, &internal(context), why);
+        errors.invalid_written(at, &shown("api.core.v1.SecurityContext", context), why);
     }
-}
-
-/// Fields in an order of their own, as JSON.
-fn written(fields: &[(&str, String)]) -> String {
-    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    format!("{{{}}}", fields.join(","))
-}
-
-fn or_null<T>(value: Option<&T>, write: fn(&T) -> String) -> String {
-    value.map_or_else(|| "null".to_owned(), write)
-}
-
-/// A context as upstream's messages show it: under the names and in the order of its internal form.
-fn internal(context: &SecurityContext) -> String {
-    let plain = |value: Value| value.to_string();
-    written(&[
-        ("Capabilities", or_null(context.capabilities.as_ref(), internal_capabilities)),
-        ("Privileged", plain(json!(context.privileged))),
-        ("SELinuxOptions", or_null(context.se_linux_options.as_ref(), internal_se_linux)),
-        ("WindowsOptions", or_null(context.windows_options.as_ref(), internal_windows)),
-        ("RunAsUser", plain(json!(context.run_as_user))),
-        ("RunAsGroup", plain(json!(context.run_as_group))),
-        ("RunAsNonRoot", plain(json!(context.run_as_non_root))),
-        ("ReadOnlyRootFilesystem", plain(json!(context.read_only_root_filesystem))),
-        ("AllowPrivilegeEscalation", plain(json!(context.allow_privilege_escalation))),
-        ("ProcMount", plain(json!(context.proc_mount))),
-        ("SeccompProfile", or_null(context.seccomp_profile.as_ref(), internal_seccomp)),
-        ("AppArmorProfile", or_null(context.app_armor_profile.as_ref(), internal_app_armor)),
-    ])
-}
-
-fn internal_capabilities(capabilities: &Capabilities) -> String {
-    written(&[("Add", json!(capabilities.add).to_string()), ("Drop", json!(capabilities.drop).to_string())])
-}
-
-fn internal_se_linux(options: &SELinuxOptions) -> String {
-    let fields =
-        [("User", &options.user), ("Role", &options.role), ("Type", &options.type_), ("Level", &options.level)];
-    written(&fields.map(|(name, value)| (name, json!(text(value)).to_string())))
-}
-
-fn internal_windows(options: &WindowsSecurityContextOptions) -> String {
-    written(&[
-        ("GMSACredentialSpecName", json!(options.gmsa_credential_spec_name).to_string()),
-        ("GMSACredentialSpec", json!(options.gmsa_credential_spec).to_string()),
-        ("RunAsUserName", json!(options.run_as_user_name).to_string()),
-        ("HostProcess", json!(options.host_process).to_string()),
-    ])
-}
-
-fn internal_seccomp(profile: &SeccompProfile) -> String {
-    written(&[
-        ("Type", json!(profile.type_).to_string()),
-        ("LocalhostProfile", json!(profile.localhost_profile).to_string()),
-    ])
-}
-
-fn internal_app_armor(profile: &AppArmorProfile) -> String {
-    written(&[
-        ("Type", json!(profile.type_).to_string()),
-        ("LocalhostProfile", json!(profile.localhost_profile).to_string()),
-    ])
 }
 
 fn id(errors: &mut Errors, at: &Path<'_>, id: Option<i64>) {
@@ -206,7 +141,7 @@ fn seccomp(errors: &mut Errors, at: &Path<'_>, profile: Option<&SeccompProfile>)
         (Some(path), true) => mounts::descending(errors, &at, path),
         (Some(_), false) => {
             let why = "can only be set when seccomp type is Localhost";
-            errors.invalid_written(&at, &internal_seccomp(profile), why);
+            errors.invalid_written(&at, &shown("api.core.v1.SeccompProfile", profile), why);
         }
         (None, false) => {}
     }

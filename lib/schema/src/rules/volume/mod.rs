@@ -13,6 +13,7 @@ use super::pod::affinity::node_selector;
 use super::pod::defaults::{default_text, round_up};
 use super::pod::update::difference;
 use super::pod::{same, warnings};
+use crate::internal::shown;
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::names;
@@ -269,7 +270,11 @@ fn update(errors: &mut Errors, new: &PersistentVolume, old: &PersistentVolume) {
         && !same(&new.node_affinity.as_ref(), &Some(&renamed(had, new.node_affinity.as_ref())))
     {
         let why = "field is immutable, except for updating from beta label to GA";
-        errors.invalid(&Path::root("nodeAffinity"), internal(new.node_affinity.as_ref()), why);
+        errors.invalid_written(
+            &Path::root("nodeAffinity"),
+            &shown("api.core.v1.VolumeNodeAffinity", &new.node_affinity),
+            why,
+        );
     }
     if old.volume_attributes_class_name.is_some() && new.volume_attributes_class_name.is_none() {
         let at = Path::root("spec");
@@ -294,22 +299,6 @@ fn renamed(old: &VolumeNodeAffinity, new: Option<&VolumeNodeAffinity>) -> Volume
         }
     }
     old
-}
-
-/// An affinity as upstream's internal type writes itself.
-fn internal(affinity: Option<&VolumeNodeAffinity>) -> Value {
-    let Some(affinity) = affinity else { return Value::Null };
-    let requirement = |one: &k8s_openapi::api::core::v1::NodeSelectorRequirement| json!({"Key": one.key, "Operator": one.operator, "Values": one.values});
-    let requirements = |all: &Option<Vec<_>>| match all {
-        Some(all) => all.iter().map(requirement).collect(),
-        None => Value::Null,
-    };
-    let term = |term: &NodeSelectorTerm| json!({"MatchExpressions": requirements(&term.match_expressions), "MatchFields": requirements(&term.match_fields)});
-    let required = affinity.required.as_ref().map(|required| {
-        let terms: Vec<Value> = required.node_selector_terms.iter().map(term).collect();
-        json!({"NodeSelectorTerms": terms})
-    });
-    json!({"Required": required})
 }
 
 fn outdated(found: &mut Vec<String>, spec: &PersistentVolumeSpec) {

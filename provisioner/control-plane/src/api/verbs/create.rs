@@ -78,24 +78,27 @@ async fn once(
     let kind = &target.kind;
     let said = object.remove(write::MANAGERS);
     // Defaults may name an object that the client left nameless.
-    write::shape(kind, &mut object)?;
+    let written = write::shape(kind, &mut object)?;
     let target = target.named(object.name());
     let intent = Intent { core, user, target: &target, old: None, dry_run: options.dry_run };
     let mut effects = Effects::default();
     let managers = match owners {
         Owners::Told(managed) => managed.clone().written(),
-        Owners::Changed => Writer { core, target: &target, door: Write::Main, options }.created(&object, said.as_ref()),
+        Owners::Changed => {
+            let written = written.as_ref().unwrap_or(&object);
+            Writer { core, target: &target, door: Write::Main, options }.created(written, said.as_ref())
+        }
         Owners::Kept => None,
     };
-    canonical::canonicalise(kind, &mut object);
     admission::admit(&intent, &mut object, &mut effects)?;
     kind.prepare(&mut object, None, Write::Main).map_err(|why| write::unreadable(kind, &why))?;
     admission::allocate(&intent, &mut object, &mut effects)?;
-    canonical::canonicalise(kind, &mut object);
+    canonical::given(kind, &mut object);
     write::check(kind, &object, None, Write::Main)?;
     admission::judge(&intent, &object)?;
     let charge = Charge::of(&intent, &object, Write::Main)?;
     effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
+    canonical::canonicalise(kind, &mut object);
     write::set_managers(&mut object, managers);
     if options.dry_run {
         charge.ops(&intent)?;
