@@ -49,6 +49,8 @@ struct Want {
 /// How one step went.
 pub(crate) struct Played {
     pub(crate) level: Level,
+    /// What the step's path is about.
+    pub(crate) resource: Option<Resource>,
     pub(crate) why: String,
 }
 
@@ -167,6 +169,16 @@ impl Player {
         self.send(&("POST".into(), path, json(), None, account)).await;
     }
 
+    /// Makes what an earlier family had left behind when a family was recorded.
+    pub(crate) async fn set_the_scene(&self, family: &str) {
+        if family == "validation" {
+            // It was still ending.
+            self.namespace("sample-ns").await;
+            let path = "/api/v1/namespaces/sample-ns".to_owned();
+            self.send(&("DELETE".to_owned(), path, None, None, Value::Null)).await;
+        }
+    }
+
     async fn place(&self, scenario: &Scenario) -> String {
         match scenario.ns.as_deref() {
             Some("shared") => {
@@ -205,7 +217,7 @@ impl Player {
             let (level, why) = agreement(&want, &answer(&got, &sent, &names));
             let why: String = why.chars().take(400).collect();
             let why = format!("{}[{index}] {} {}: {why}", scenario.id, asked.0, asked.1);
-            played.push(Played { level, why });
+            played.push(Played { level, resource: resource(&step.asked.1), why });
         }
         played
     }

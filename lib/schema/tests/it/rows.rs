@@ -45,6 +45,29 @@ fn changed(kind: &Kind, old: &Object, change: impl FnOnce(&mut Object), write: W
 }
 
 #[test]
+fn what_is_given_empty_is_checked_empty_and_stored_as_nothing() {
+    let kind = kind("Deployment");
+    let deployment = |labels: Value| {
+        json!({
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i", "args": []}]}}},
+        })
+    };
+    for (labels, shown) in [(json!({}), "{}"), (Value::Null, "null"), (json!({"app": "web"}), "")] {
+        let mut object = made(kind, &deployment(labels));
+        assert!(canonical::given(kind, &mut object), "the arguments are empty");
+        let said = said(kind, &object, None, Write::Main);
+        let at = format!("Invalid value: {shown}: `selector` does not match template `labels`");
+        assert!(if shown.is_empty() { said.is_empty() } else { said.ends_with(&at) }, "{said}");
+        canonical::canonicalise(kind, &mut object);
+        let container = object.at(&["spec", "template", "spec", "containers"]).unwrap()[0].clone();
+        assert_eq!(container.get("args"), None);
+        assert!(!canonical::given(kind, &mut object), "nothing empty comes back from the store");
+    }
+}
+
+#[test]
 fn a_node_keeps_its_ranges_and_its_provider() {
     let kind = kind("Node");
     let old = stored(kind, &json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.0.0.0/24", "providerID": "x"}}));

@@ -363,9 +363,13 @@ async fn patched(
     let custom = target.kind.is_custom();
     let fits = |how: &Option<PatchKind>| !custom || *how != Some(PatchKind::Strategic);
     let Some((_, how)) = PATCHES.iter().find(|(name, how)| *name == media && fits(how)) else {
+        if !custom {
+            return Err(errors::unsupported_patch());
+        }
+        // Only of custom resources does upstream look for the object first.
         get(core, target, None).await?;
         let names: Vec<&str> = PATCHES.iter().filter(|(_, how)| fits(how)).map(|(name, _)| *name).collect();
-        return Err(if custom { errors::unknown_format(&names) } else { errors::unsupported_patch() });
+        return Err(errors::unknown_format(&names));
     };
     let view = view(core, asked, &target.kind)?;
     let body = body_in::read(core, body).await?;

@@ -10,11 +10,12 @@ use crate::api::body_in::validation;
 use crate::api::core::Core;
 use crate::api::owners::{Owners, Writer};
 use crate::api::query::WriteOptions;
-use crate::api::subresource;
+use crate::api::subresource::{self, Part};
 use crate::api::target::Target;
 use crate::api::user::User;
 use crate::api::write::{self, Proposal};
 use crate::client::PatchKind;
+use crate::store::Stored;
 
 /// Patches the object of `target`, or the part that it names. `patch` is the text of the patch.
 pub(crate) async fn patch(
@@ -34,20 +35,25 @@ pub(crate) async fn patch(
             Some(part) => (part.show)(&target.kind, &old.object),
             None => Object::clone(&old.object),
         };
-        let Decoded { mut object, warnings } = patched(&decoding, &shown, how, patch, options)?;
-        write::same_namespace(target, &mut object)?;
-        write::same_name(target, &object)?;
-        // Only a resourceVersion that the patch itself names is a precondition.
-        if object.revision() == Some(old.revision) {
-            object.remove(&["metadata", "resourceVersion"]);
-        }
-        let proposal = match part {
-            Some(part) => writer.through(part, old, object)?,
-            None => Proposal { object, warnings: Vec::new(), owners: Owners::Changed },
-        };
+        let Decoded { object, warnings } = patched(&decoding, &shown, how, patch, options)?;
+        let proposal = proposed(&writer, part, old, object).map_err(|status| status.advised(&warnings))?;
         Ok(Proposal { warnings, ..proposal })
     })
     .await
+}
+
+/// What a patched object is proposed as.
+fn proposed(writer: &Writer<'_>, part: Option<&Part>, old: &Stored, mut object: Object) -> Result<Proposal, Status> {
+    write::same_namespace(writer.target, &mut object)?;
+    write::same_name(writer.target, &object)?;
+    // Only a resourceVersion that the patch itself names is a precondition.
+    if object.revision() == Some(old.revision) {
+        object.remove(&["metadata", "resourceVersion"]);
+    }
+    match part {
+        Some(part) => writer.through(part, old, object),
+        None => Ok(Proposal { object, warnings: Vec::new(), owners: Owners::Changed }),
+    }
 }
 
 /// The object that a patch makes.
