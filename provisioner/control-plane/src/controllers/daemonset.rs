@@ -331,7 +331,7 @@ mod tests {
 
     /// What is done about pods, in short. Those of generation 2 are of the set's template.
     fn decide(set: Value, others: &[Value]) -> Vec<String> {
-        let [Action::Create { object: revision, .. }, ..] = &reconciled(&[set.clone()])[..] else {
+        let [Action::Create { object: revision, .. }, ..] = &reconciled(std::slice::from_ref(&set))[..] else {
             panic!("no revision")
         };
         let mut objects = [&[set], others].concat();

@@ -11,10 +11,13 @@ use kprov_schema::{Object, Uid};
 const FIRST: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(15 * 60);
 
+/// A set in one generation, on one node.
+type Place = (Uid, i64, String);
+
 /// When pods of a set were last replaced on a node, and how long the next one waits.
 #[derive(Default)]
 pub(super) struct Failed {
-    by_node: Mutex<HashMap<(Uid, i64, String), (Timestamp, Duration)>>,
+    by_node: Mutex<HashMap<Place, (Timestamp, Duration)>>,
 }
 
 impl Failed {
