@@ -49,7 +49,7 @@ fn what_is_given_empty_is_checked_empty_and_stored_as_nothing() {
     let kind = kind("Deployment");
     let deployment = |labels: Value| {
         json!({
-            "metadata": {"name": "web"},
+            "metadata": {"name": "web", "namespace": "n"},
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {
                 "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i", "args": []}]}}},
         })
