@@ -191,7 +191,7 @@ impl Pod {
             Say::Hello { containers, .. } => {
                 state.containers = containers.into_iter().map(|c| (c.id.clone(), c)).collect()
             }
-            Say::Changed(container) => drop(state.containers.insert(container.id.clone(), container)),
+            Say::Changed(container) => drop(state.containers.insert(container.id.clone(), *container)),
             Say::Gone(id) => drop(state.containers.remove(&id)),
             Say::Answer { number, result } => {
                 if let Some(waiting) = state.waiting.remove(&number) {

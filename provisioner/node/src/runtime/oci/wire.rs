@@ -69,7 +69,7 @@ pub(super) enum Say {
     /// First of all: what is there, or why there is nothing.
     Hello { error: Option<String>, containers: Vec<Container> },
     /// A container changed.
-    Changed(Container),
+    Changed(Box<Container>),
     /// A container was forgotten.
     Gone(String),
     /// The answer to a request. The changes that it made are said before it.

@@ -284,7 +284,7 @@ impl Shim {
     fn changed(&mut self, id: &str) {
         let Some(cage) = self.cages.get(id) else { return };
         report("write a container's record", save(&self.folder.record(id), &cage.container));
-        let say = Say::Changed(cage.container.clone());
+        let say = Say::Changed(Box::new(cage.container.clone()));
         self.peers.iter_mut().for_each(|peer| peer.say(&say));
     }
 
