@@ -8,6 +8,8 @@ use super::{Content, Entry, EqualKeys, Meaning, Node, Place, Span, YamlError, js
 
 /// Values in one text, those that aliases repeat included.
 const MOST_VALUES: usize = 2_000_000;
+/// Bytes that what has anchors may take once more, with everything that aliases repeat.
+const MOST_REPEATED: usize = 32 << 20;
 /// Maps and lists inside each other.
 const DEEPEST: usize = 200;
 
@@ -22,7 +24,7 @@ pub(super) fn all(text: &str, equal_keys: EqualKeys) -> Vec<Result<Node, YamlErr
             Err(json::Error::Told(error)) => return vec![Err(error)],
         }
     }
-    let mut budget = MOST_VALUES;
+    let mut budget = Budget { values: MOST_VALUES, repeated: MOST_REPEATED };
     let mut found = Vec::new();
     for piece in pieces(text) {
         let mut loader = Loader { text, piece: &piece, equal_keys, anchors: HashMap::new(), budget: &mut budget };
@@ -75,12 +77,18 @@ fn is_separator(line: &str) -> bool {
     })
 }
 
+/// What a text may still ask for.
+struct Budget {
+    values: usize,
+    repeated: usize,
+}
+
 struct Loader<'a> {
     text: &'a str,
     piece: &'a Piece<'a>,
     equal_keys: EqualKeys,
     anchors: HashMap<usize, Node>,
-    budget: &'a mut usize,
+    budget: &'a mut Budget,
 }
 
 type Events<'a> = Parser<'a, StrInput<'a>>;
@@ -130,18 +138,32 @@ impl<'a> Loader<'a> {
         YamlError::at(self.text, span, message)
     }
 
-    fn spend(&mut self, values: usize, span: Span) -> Result<(), YamlError> {
-        match self.budget.checked_sub(values) {
+    fn spend(&mut self, span: Span) -> Result<(), YamlError> {
+        match self.budget.values.checked_sub(1) {
             Some(left) => {
-                *self.budget = left;
+                self.budget.values = left;
                 Ok(())
             }
-            None => Err(self.error(span, format!("more than {MOST_VALUES} values, aliases included: split the file"))),
+            None => Err(self.error(span, format!("more than {MOST_VALUES} values: split the file"))),
+        }
+    }
+
+    /// Must be asked before a value is repeated: a few bytes of text may name a value of megabytes.
+    fn repeat(&mut self, node: &Node, span: Span) -> Result<Node, YamlError> {
+        match bytes(node, self.budget.repeated) {
+            Some(left) => {
+                self.budget.repeated = left;
+                Ok(node.clone())
+            }
+            None => {
+                let message = format!("anchors and aliases repeat more than {MOST_REPEATED} bytes: split the file");
+                Err(self.error(span, message))
+            }
         }
     }
 
     fn node(&mut self, events: &mut Events<'a>, event: Event<'a>, span: Span, depth: usize) -> Result<Node, YamlError> {
-        self.spend(1, span)?;
+        self.spend(span)?;
         if depth > DEEPEST {
             return Err(self.error(span, format!("more than {DEEPEST} maps and lists inside each other")));
         }
@@ -153,17 +175,19 @@ impl<'a> Loader<'a> {
             _ => return Err(self.error(span, "a value is expected here")),
         };
         if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
+            let kept = self.repeat(&node, span)?;
+            self.anchors.insert(anchor, kept);
         }
         Ok(node)
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, YamlError> {
-        let Some(node) = self.anchors.get(&anchor).cloned() else {
+        let Some(node) = self.anchors.remove(&anchor) else {
             return Err(self.error(span, "the alias stands inside of what it names"));
         };
-        self.spend(size(&node), span)?;
-        Ok(Node { span, ..node })
+        let repeated = self.repeat(&node, span)?;
+        self.anchors.insert(anchor, node);
+        Ok(Node { span, ..repeated })
     }
 
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Result<Node, YamlError> {
@@ -271,9 +295,13 @@ impl Entries {
     }
 }
 
-fn size(node: &Node) -> usize {
-    1 + node.items().iter().map(size).sum::<usize>()
-        + node.entries().iter().map(|entry| 1 + size(&entry.value)).sum::<usize>()
+/// What a budget of bytes has left when a value is taken from it.
+fn bytes(node: &Node, budget: usize) -> Option<usize> {
+    let left = budget.checked_sub(size_of::<Node>() + node.text().map_or(0, str::len))?;
+    let left = node.items().iter().try_fold(left, |left, item| bytes(item, left))?;
+    node.entries().iter().try_fold(left, |left, entry| {
+        bytes(&entry.value, left.checked_sub(size_of::<Entry>() - size_of::<Node>() + entry.key.len())?)
+    })
 }
 
 fn text_node(span: Span, text: String) -> Node {

@@ -54,6 +54,21 @@ fn a_bomb_of_aliases_is_refused() {
 }
 
 #[test]
+fn a_bomb_of_long_texts_is_refused() {
+    let long = "x".repeat(1 << 20);
+    let keys: String = (0..1_000).map(|at| format!("{}{at}: 1, ", "k".repeat(1_000))).collect();
+    for text in [
+        format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(64)),
+        format!("a: &a {{{keys}}}\nb: [{}]\n", "*a, ".repeat(64)),
+        // Each anchor keeps what stands in it.
+        format!("{}{long}{}", (0..64).map(|level| format!("&a{level} [")).collect::<String>(), "]".repeat(64)),
+    ] {
+        let message = documents(&text).err().map(|error| error.message).unwrap_or_default();
+        assert!(message.contains("split the file"), "{message}");
+    }
+}
+
+#[test]
 fn texts_keep_their_digits_where_texts_are_wanted() {
     #[derive(Debug, PartialEq, serde::Deserialize)]
     #[serde(rename_all = "kebab-case")]
