@@ -52,13 +52,16 @@ pub fn parse(text: &str) -> Result<Schedule, String> {
     if text.is_empty() {
         return Err("empty spec string".to_owned());
     }
-    if let Some(rest) = text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")) {
-        let (_, fields) = rest.split_once(' ').ok_or("invalid schedule format: no schedule behind the time zone")?;
-        return parse(fields.trim());
-    }
-    if text.starts_with('@') {
-        return descriptor(text);
-    }
+    let text = match text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")) {
+        Some(rest) => {
+            rest.split_once(' ').ok_or("invalid schedule format: no schedule behind the time zone")?.1.trim()
+        }
+        None => text,
+    };
+    if text.starts_with('@') { descriptor(text) } else { at(text) }
+}
+
+fn at(text: &str) -> Result<Schedule, String> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let [minutes, hours, days, months, weekdays] = fields[..] else {
         return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
@@ -73,11 +76,11 @@ pub fn parse(text: &str) -> Result<Schedule, String> {
 
 fn descriptor(text: &str) -> Result<Schedule, String> {
     match text {
-        "@yearly" | "@annually" => parse("0 0 1 1 *"),
-        "@monthly" => parse("0 0 1 * *"),
-        "@weekly" => parse("0 0 * * 0"),
-        "@daily" | "@midnight" => parse("0 0 * * *"),
-        "@hourly" => parse("0 * * * *"),
+        "@yearly" | "@annually" => at("0 0 1 1 *"),
+        "@monthly" => at("0 0 1 * *"),
+        "@weekly" => at("0 0 * * 0"),
+        "@daily" | "@midnight" => at("0 0 * * *"),
+        "@hourly" => at("0 * * * *"),
         _ => match text.strip_prefix("@every ") {
             Some(every) => duration(every)
                 .map(Schedule::Every)
@@ -242,6 +245,14 @@ mod tests {
         for (text, why) in cases {
             assert_eq!(parse(text), Err(why.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn time_zones_do_not_nest() {
+        assert!(parse("TZ=UTC 0 0 * * *").is_ok() && parse("CRON_TZ=UTC @daily").is_ok());
+        let zones = "TZ=UTC ".repeat(500_000);
+        let error = parse(&format!("{zones}0 0 * * *")).unwrap_err();
+        assert!(error.starts_with("expected exactly 5 fields, found 500004: [TZ=UTC TZ=UTC"), "{}", &error[..60]);
     }
 
     #[test]
