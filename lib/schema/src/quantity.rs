@@ -136,7 +136,7 @@ impl Quantity {
     /// Rounds to thousandths, away from zero.
     pub fn round_up_to_milli(&mut self) {
         if !self.is_whole_millis() {
-            self.nano = round_away(self.nano, NANO / 1000) * (NANO / 1000);
+            self.nano = round_away(self.nano, NANO / 1000).saturating_mul(NANO / 1000);
             self.text = None;
         }
     }
@@ -280,7 +280,7 @@ fn is_kept(shifted: &str, parts: &Parts<'_>, exponent: i32, format: Format) -> b
         let low_bits = shifted.parse::<i64>().unwrap_or_default() & 0x07;
         return parts.decimals.is_empty() && room >= 0 && low_bits != 0;
     }
-    let scale = exponent - parts.decimals.len() as i32;
+    let scale = exponent.saturating_sub(parts.decimals.len() as i32);
     shifted.len() <= 18 && scale >= -9 && scale % 3 == 0 && !shifted.ends_with("000") && !shifted.starts_with('0')
 }
 
@@ -370,6 +370,21 @@ mod tests {
         assert_eq!(canonical("1.5.5"), Err(QuantityError::Format));
         assert_eq!(canonical("1mi"), Err(QuantityError::Suffix));
         assert_eq!(canonical("1KB"), Err(QuantityError::Format));
+    }
+
+    #[test]
+    fn amounts_beyond_every_bound_saturate() {
+        let read = |text: &str| text.parse::<Quantity>().unwrap();
+        assert_eq!(read("1.5e-2147483648").to_string(), "1e-9");
+        assert!(read("1.5e2147483647") >= read("1e30"));
+        for text in ["1e30", "-1e30", "170141183460469231731687303715.884105727"] {
+            let mut most = read(text);
+            let before = most.clone();
+            most.round_up_to_milli();
+            assert!(most.nano.unsigned_abs() >= before.nano.unsigned_abs(), "{text}");
+            most.add(&before);
+            assert_eq!(most.sign(), before.sign(), "{text}");
+        }
     }
 
     #[test]

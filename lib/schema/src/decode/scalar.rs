@@ -128,6 +128,7 @@ pub(crate) fn is_duration(text: &str) -> bool {
     nanoseconds(text).is_some()
 }
 
+/// Nanoseconds; no more than Go's durations hold.
 fn nanoseconds(text: &str) -> Option<i128> {
     let (negative, mut rest) =
         text.strip_prefix('-').map_or((false, text.strip_prefix('+').unwrap_or(text)), |r| (true, r));
@@ -152,10 +153,11 @@ fn nanoseconds(text: &str) -> Option<i128> {
             "h" => 3_600_000_000_000,
             _ => return None,
         };
-        total += scaled(amount, scale)?;
+        total = total.checked_add(scaled(amount, scale)?)?;
         rest = next;
     }
-    Some(if negative { -total } else { total })
+    let total = if negative { -total } else { total };
+    i64::try_from(total).is_ok().then_some(total)
 }
 
 fn scaled(amount: &str, scale: i128) -> Option<i128> {
@@ -169,7 +171,7 @@ fn scaled(amount: &str, scale: i128) -> Option<i128> {
         unit /= 10;
         part += unit * i128::from(digit.to_digit(10)?);
     }
-    Some(whole * scale + part)
+    whole.checked_mul(scale)?.checked_add(part)
 }
 
 pub(crate) fn go_duration(nanoseconds: i128) -> String {
@@ -228,6 +230,12 @@ mod tests {
             ("0", Some("0s")),
             ("5", None),
             ("", None),
+            ("2562047h47m16.854775807s", Some("2562047h47m16.854775807s")),
+            ("-2562047h47m16.854775808s", Some("-2562047h47m16.854775808s")),
+            ("2562047h47m16.854775808s", None),
+            ("9999999999999h", None),
+            ("99999999999999999999999999999999999999h", None),
+            ("2562047h2562047h", None),
         ] {
             assert_eq!(duration(text).ok().as_deref(), want, "{text}");
         }
