@@ -2,7 +2,7 @@
 //!
 //! On an update, what did not change is not looked at again: a stricter schema does not lock old objects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -27,6 +27,11 @@ struct Checker<'a> {
 
 fn join(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
+}
+
+fn all_different(items: &[Value]) -> bool {
+    let mut seen = HashSet::new();
+    items.iter().all(|item| seen.insert(item))
 }
 
 fn type_of(value: &Value) -> &'static str {
@@ -148,7 +153,7 @@ impl Checker<'_> {
 
     fn list(&mut self, schema: &Value, items: &[Value], old: Option<&Value>, path: &str) {
         self.count(schema, ["minItems", "maxItems"], "items", items.len(), path);
-        if schema["uniqueItems"] == Value::Bool(true) && (1..items.len()).any(|at| items[..at].contains(&items[at])) {
+        if schema["uniqueItems"] == Value::Bool(true) && !all_different(items) {
             self.invalid(path, &Value::from(""), "shouldn't contain duplicates");
         }
         let keys: Vec<&str> =
@@ -156,11 +161,13 @@ impl Checker<'_> {
         let key = |item: &Value| -> Map<String, Value> {
             keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(*key)?.clone()))).collect()
         };
-        let before = old.and_then(Value::as_array);
+        let mut before = HashMap::new();
+        for one in old.and_then(Value::as_array).into_iter().flatten().filter(|_| !keys.is_empty()) {
+            before.entry(key(one)).or_insert(one);
+        }
         for (index, item) in items.iter().enumerate() {
             let at = format!("{path}[{index}]");
-            let same =
-                before.filter(|_| !keys.is_empty()).and_then(|before| before.iter().find(|one| key(one) == key(item)));
+            let same = if before.is_empty() { None } else { before.get(&key(item)).copied() };
             self.value(&schema["items"], item, same, &at);
         }
         match schema["x-kubernetes-list-type"].as_str() {
@@ -171,9 +178,10 @@ impl Checker<'_> {
     }
 
     fn repeated(&mut self, items: &[Value], path: &str, identity: impl Fn(&Value) -> Value) {
+        let mut seen = HashSet::new();
         for (index, item) in items.iter().enumerate() {
             let own = identity(item);
-            if items[..index].iter().any(|one| identity(one) == own) {
+            if !seen.insert(own.clone()) {
                 self.errors.push(FieldError::duplicate(format!("{path}[{index}]"), &own));
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! Source: <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/>
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use crate::status::Status;
@@ -147,7 +149,8 @@ fn delete_from(fields: &mut Fields, list: &str, values: Value, at: At<'_>) -> Re
     let (Some(Value::Array(current)), Value::Array(values)) = (fields.get_mut(list), values) else { return Ok(()) };
     at.field(list)?;
     if element_type(&[current, &values])?.is_some_and(|sort| sort != Sort::Map) {
-        current.retain(|one| !values.contains(one));
+        let gone: HashSet<&Value> = values.iter().collect();
+        current.retain(|one| !gone.contains(one));
         return Ok(());
     }
     Err(Failed::Malformed("invalid patch format of primitive list"))
@@ -158,7 +161,8 @@ fn retain_keys(fields: &mut Fields, patch: &mut Fields) -> Result<(), Failed> {
     const BAD: Failed = Failed::Malformed("invalid patch format of retainKeys");
     let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(kept) = kept else { return Err(BAD) };
-    let named = |key: &String| kept.iter().any(|one| one.as_str() == Some(key));
+    let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
+    let named = |key: &String| kept.contains(key.as_str());
     let exempt =
         |key: &str, value: &Value| value.is_null() || key.starts_with(DELETE_FROM) || key.starts_with(SET_ORDER);
     if patch.iter().any(|(key, value)| !exempt(key, value) && !named(key)) {
@@ -242,12 +246,8 @@ fn element_type(lists: &[&[Value]]) -> Result<Option<Sort>, Failed> {
 fn merge_list(current: Vec<Value>, patch: Vec<Value>, rule: &PatchRule, item: At<'_>) -> Result<Vec<Value>, Failed> {
     let Some(sort) = element_type(&[&current, &patch])? else { return Ok(current) };
     if let Sort::Scalar(_) = sort {
-        let mut merged = Vec::new();
-        for one in current.iter().chain(&patch) {
-            if !merged.contains(one) {
-                merged.push(one.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let merged = current.iter().chain(&patch).filter(|one| seen.insert(*one)).cloned().collect();
         return order::enforce(merged, &patch, &current, rule.key.as_deref());
     }
     let Some(key) = rule.key.as_deref() else {
@@ -260,13 +260,13 @@ fn merge_list(current: Vec<Value>, patch: Vec<Value>, rule: &PatchRule, item: At
 
 /// Carries out `$patch: delete` and `$patch: replace` items; returns the list without what they took, and the other items.
 fn special_items(mut current: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, Vec<Value>), Failed> {
-    let (mut others, mut replace) = (Vec::new(), false);
+    let (mut others, mut replace, mut gone) = (Vec::new(), false, HashSet::new());
     for item in patch {
         match item.get(DIRECTIVE) {
             None => others.push(item),
             Some(Value::String(word)) if word == "delete" => {
                 let value = item.get(key).ok_or_else(|| no_key(&item, key))?;
-                current.retain(|one| one.get(key) != Some(value));
+                gone.insert(value.clone());
             }
             Some(Value::String(word)) if word == "replace" => replace = true,
             Some(Value::String(word)) if word == "merge" => {
@@ -278,13 +278,21 @@ fn special_items(mut current: Vec<Value>, patch: Vec<Value>, key: &str) -> Resul
             }
         }
     }
+    current.retain(|one| one.get(key).is_none_or(|value| !gone.contains(value)));
     Ok(if replace { (others, Vec::new()) } else { (current, others) })
 }
 
 fn merge_items(mut current: Vec<Value>, patch: Vec<Value>, key: &str, at: At<'_>) -> Result<Vec<Value>, Failed> {
+    let mut places = HashMap::new();
+    for (place, value) in current.iter().enumerate().filter_map(|(place, one)| Some((place, one.get(key)?))) {
+        places.entry(value.clone()).or_insert(place);
+    }
     for item in patch {
         let value = item.get(key).ok_or_else(|| no_key(&item, key))?;
-        let same = current.iter().position(|one| one.get(key) == Some(value));
+        let same = places.get(value).copied();
+        if same.is_none() {
+            places.insert(value.clone(), current.len());
+        }
         match (same, item) {
             (Some(index), Value::Object(item)) => {
                 if let Value::Object(fields) = std::mem::take(&mut current[index]) {

@@ -1,5 +1,7 @@
 //! The order of a merged list: items of the patch in its order, those of the server where they were.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde_json::Value;
 
 use super::{DIRECTIVE, Failed, SET_ORDER, go_text, no_key};
@@ -43,35 +45,50 @@ pub(super) fn enforce(
     {
         return Err(no_key(item, key));
     }
-    let at = |list: &[Value], item: &Value| list.iter().position(|one| same(one, item, key));
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| at(order, item).is_some());
-    sort(&mut named, |item| at(order, item));
-    sort(&mut others, |item| at(server, item));
-    Ok(interleave(others, named, |item| at(server, item)))
+    let (order, server) = (places(order, key), places(server, key));
+    let (named, others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| order.contains_key(&identity(item, key)));
+    let named = sorted(named, |item| order.get(&identity(item, key)).copied());
+    let others = sorted(others, |item| server.get(&identity(item, key)).copied());
+    Ok(interleave(others, named, |item| server.get(&identity(item, key)).copied()))
 }
 
-fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
+/// What two items that are the same have in common.
+fn identity<'a>(item: &'a Value, key: Option<&str>) -> Option<&'a Value> {
     match key {
-        Some(key) => a.get(key) == b.get(key),
-        None => a == b,
+        Some(key) => item.get(key),
+        None => Some(item),
     }
 }
 
-/// Sorts by place. An item without a place goes before its left neighbour, as upstream's comparison has it.
-fn sort(items: &mut [Value], place: impl Fn(&Value) -> Option<usize>) {
-    for end in 1..items.len() {
-        for at in (1..=end).rev() {
-            let before = match (place(&items[at]), place(&items[at - 1])) {
-                (Some(right), Some(left)) => right < left,
-                _ => true,
-            };
-            if !before {
-                break;
-            }
-            items.swap(at, at - 1);
-        }
+/// Where in a list the first of equal items stands.
+fn places<'a>(list: &'a [Value], key: Option<&str>) -> HashMap<Option<&'a Value>, usize> {
+    let mut places = HashMap::with_capacity(list.len());
+    for (place, item) in list.iter().enumerate() {
+        places.entry(identity(item, key)).or_insert(place);
     }
+    places
+}
+
+/// Sorts by place. An item without a place goes to the front, as it does in upstream's sorting by insertion: there it goes
+/// before every left neighbour. One with a place goes behind the last that is not after it.
+fn sorted(items: Vec<Value>, place: impl Fn(&Value) -> Option<usize>) -> Vec<Value> {
+    // A list of who follows whom, so that nothing is moved; the last of equal places by place.
+    let (mut first, mut follower) = (None, vec![None; items.len()]);
+    let mut last_at = BTreeMap::new();
+    for (number, item) in items.iter().enumerate() {
+        let place = place(item);
+        let left = place.and_then(|place| last_at.range(..=place).next_back().map(|(_, left)| *left));
+        let after = match left {
+            Some(left) => &mut follower[left],
+            None => &mut first,
+        };
+        let next = after.replace(number);
+        follower[number] = next;
+        last_at.extend(place.map(|place| (place, number)));
+    }
+    let mut items: Vec<Option<Value>> = items.into_iter().map(Some).collect();
+    std::iter::successors(first, |number| follower[*number]).filter_map(|number| items[number].take()).collect()
 }
 
 /// Merges the server's own items and the patch's: where the server knew both, its order counts, else the patch's come first.
@@ -85,4 +102,38 @@ fn interleave(others: Vec<Value>, named: Vec<Value>, place: impl Fn(&Value) -> O
     all.extend(others);
     all.extend(named);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Upstream's sorting, word for word: compare with the left neighbour, swap, go on.
+    fn by_insertion(items: &mut [Value], place: impl Fn(&Value) -> Option<usize>) {
+        for end in 1..items.len() {
+            for at in (1..=end).rev() {
+                let before = match (place(&items[at]), place(&items[at - 1])) {
+                    (Some(right), Some(left)) => right < left,
+                    _ => true,
+                };
+                if !before {
+                    break;
+                }
+                items.swap(at, at - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn items_end_where_upstream_puts_them() {
+        // Every list of five out of these, where 0 stands for an item without a place.
+        for number in 0..4_usize.pow(5) {
+            let items: Vec<Value> =
+                (0..5).map(|at| Value::from(vec![number / 4_usize.pow(at) % 4, at as usize])).collect();
+            let place = |item: &Value| item[0].as_u64().filter(|place| *place > 0).map(|place| place as usize);
+            let mut want = items.clone();
+            by_insertion(&mut want, place);
+            assert_eq!(sorted(items, place), want);
+        }
+    }
 }
