@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::depth;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::protobuf;
@@ -138,7 +139,7 @@ pub(crate) fn patched(
     if validation == Validation::Strict && !warnings.is_empty() {
         return Err(format!("strict decoding error: {}", warnings.join(", ")));
     }
-    Ok(decoded(target, map, if validation == Validation::Warn { warnings } else { Vec::new() }))
+    decoded(target, map, if validation == Validation::Warn { warnings } else { Vec::new() })
 }
 
 /// Reads a configuration that is to be applied: YAML, or JSON, of no known structure, with nulls kept.
@@ -170,15 +171,16 @@ pub fn configuration(body: &[u8]) -> Result<(Object, Vec<String>), Status> {
 pub fn applied(target: &Target, object: Object, config: &Object) -> Result<Object, Status> {
     let (namespace, name) = (config.namespace(), config.name());
     let reading = Reading::default();
-    let map = reading.read(&target.structure, Value::from(object)).map_err(|error| {
+    let unread = |error: String| {
         let shown = format!("{}/{}, Kind={}", target.group, target.version, target.kind);
         let text = format!(
             "failed to convert new object ({namespace}/{name}; {shown}) to proper version: unable to convert \
              unstructured object to {shown}: error decoding from json: {error}"
         );
         Status::failure(500, "", text)
-    })?;
-    Ok(decoded(target, map, Vec::new()).object)
+    };
+    let map = reading.read(&target.structure, Value::from(object)).map_err(unread)?;
+    Ok(decoded(target, map, Vec::new()).map_err(unread)?.object)
 }
 
 /// Reads JSON of no known structure, with what a strict reading says of repeated fields.
@@ -190,11 +192,13 @@ pub(crate) fn untyped(body: &[u8]) -> Result<(Value, Vec<String>), String> {
     Ok((value, reading.into_complaints().iter().map(ToString::to_string).collect()))
 }
 
-fn decoded(target: &Target, map: Map<String, Value>, warnings: Vec<String>) -> Decoded {
+/// What every object goes through, however it was sent. Errors: it nests deeper than can be kept.
+fn decoded(target: &Target, map: Map<String, Value>, warnings: Vec<String>) -> Result<Decoded, String> {
     let mut object = Object::from(map);
     object.set(&["apiVersion"], Value::from(target.api_version()));
     object.set(&["kind"], Value::from(target.kind.as_ref()));
-    Decoded { object, warnings }
+    depth::check(&object)?;
+    Ok(Decoded { object, warnings })
 }
 
 fn yaml(body: &[u8], validation: Validation) -> Result<Value, String> {
@@ -236,7 +240,8 @@ fn finish(
         let text = format!("strict decoding error: {}", warnings.join(", "));
         return Err(handled(target, &target.version, &target.kind, &text));
     }
-    Ok(decoded(target, map, if validation == Validation::Warn { warnings } else { Vec::new() }))
+    decoded(target, map, if validation == Validation::Warn { warnings } else { Vec::new() })
+        .map_err(|error| handled(target, &target.version, &target.kind, &error))
 }
 
 /// `apiVersion` and `kind` of a body, before anything else is looked at; reading it checks the whole syntax.

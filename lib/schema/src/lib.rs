@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod cron;
 pub mod custom;
 pub mod decode;
+mod depth;
 pub mod discovery;
 pub mod field_error;
 pub mod image;

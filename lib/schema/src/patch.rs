@@ -12,6 +12,11 @@ pub mod json;
 pub mod merge;
 pub mod strategic;
 
+/// Operations that one JSON patch may have, as upstream's server has it.
+const MOST_OPERATIONS: usize = 10_000;
+/// Bytes of a patch, or of what it made, that an error shows.
+const MOST_SHOWN: usize = 4 << 10;
+
 /// The language of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -25,7 +30,7 @@ pub enum Format {
 
 /// Applies a patch and reads the outcome as an object of the target's kind.
 ///
-/// Errors: 400 when the patch is malformed, 422 when it does not apply or its outcome does not decode,
+/// Errors: 400 when the patch is malformed, 413 when it has too many operations, 422 when it does not apply or its outcome does not decode,
 /// 500 when the structure does not allow a strategic merge there.
 pub fn apply(
     target: &Target,
@@ -39,6 +44,9 @@ pub fn apply(
     let (patched, shown) = match format {
         Format::Json => {
             let operations = json::operations(patch).map_err(|error| undecodable(format, &error))?;
+            if operations.len() > MOST_OPERATIONS {
+                return Err(too_many(operations.len()));
+            }
             let patched = json::apply(current, &operations).map_err(|_| unprocessable())?;
             let shown = patched.to_string();
             (patched, shown)
@@ -77,6 +85,13 @@ fn undecodable(format: Format, error: &str) -> Status {
     Status::failure(400, "BadRequest", format!("{prefix}{error}"))
 }
 
+fn too_many(operations: usize) -> Status {
+    let text = format!(
+        "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {operations}"
+    );
+    Status::failure(413, "RequestEntityTooLarge", text)
+}
+
 /// A patch that does not apply; upstream does not say why.
 fn unprocessable() -> Status {
     let text = "the server rejected our request due to an error in our request";
@@ -85,9 +100,17 @@ fn unprocessable() -> Status {
 
 /// A patch whose outcome is no object of the kind.
 fn invalid(shown: &str, error: &str) -> Status {
-    let body = format!("Invalid value: {shown:?}: {error}");
+    let body = format!("Invalid value: {:?}: {}", start(shown), start(error));
     let cause = json!({"reason": "FieldValueInvalid", "message": body, "field": "patch"});
     let mut details = Map::new();
     details.insert("causes".to_owned(), json!([cause]));
     Status { details: Some(details), ..Status::failure(422, "Invalid", format!(" \"\" is invalid: patch: {body}")) }
+}
+
+/// As much of a text as an error shows: an object may have megabytes.
+fn start(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.len() <= MOST_SHOWN {
+        return text.into();
+    }
+    format!("{}...", &text[..text.floor_char_boundary(MOST_SHOWN)]).into()
 }

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::depth;
 use crate::structure::{Ref, Shape, Struct};
 
 mod value;
@@ -59,19 +60,30 @@ fn type_meta(bytes: &[u8], envelope: &mut Envelope<'_>) -> Result<(), String> {
 /// Reads a message of a known structure. Errors say which field is malformed.
 pub fn read(structure: &Ref, message: &[u8]) -> Result<Map<String, Value>, String> {
     let mut map = Map::new();
-    message_into(structure, message, &mut map)?;
+    message_into(structure, message, &mut map, Room(depth::DEEPEST))?;
     Ok(map)
 }
 
-fn message_into(structure: &Struct, message: &[u8], map: &mut Map<String, Value>) -> Result<(), String> {
+/// How many more messages may stand inside each other.
+#[derive(Clone, Copy)]
+struct Room(usize);
+
+impl Room {
+    fn inside(self) -> Result<Self, String> {
+        self.0.checked_sub(1).map(Self).ok_or_else(|| depth::TOO_DEEP.to_owned())
+    }
+}
+
+fn message_into(structure: &Struct, message: &[u8], map: &mut Map<String, Value>, room: Room) -> Result<(), String> {
+    let room = room.inside()?;
     for item in Reader::new(message) {
         let (tag, datum) = item?;
         if let Some((_, inner)) = structure.embedded.iter().find(|(number, _)| *number == tag) {
-            message_into(inner, datum.bytes()?, map)?;
+            message_into(inner, datum.bytes()?, map, room)?;
         } else if let Some(field) = structure.fields.iter().find(|field| field.tag == tag) {
             let inside = |error: String| format!("{}.{}: {error}", structure.short_name(), field.name);
             let slot = map.entry(field.name.clone().into_owned()).or_insert(Value::Null);
-            value::field(&field.node.shape, &datum, slot).map_err(inside)?;
+            value::field(&field.node.shape, &datum, slot, room).map_err(inside)?;
         }
     }
     drop_unset(structure, map);

@@ -5,6 +5,14 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::depth;
+
+/// Bytes by which the copies of one patch may make a document grow, as upstream's server has it.
+const MOST_COPIED: usize = 3 << 20;
+
+/// From this bound on the depth of a document is counted. Beyond what may be, and far from the end of a thread's stack.
+const COUNTED_AT: usize = 1_000;
+
 /// Why a patch does not apply. Clients are told no more than that it does not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
@@ -17,6 +25,12 @@ pub enum Failed {
     /// A test did not hold.
     #[error("the test of {0} failed")]
     Test(String),
+    /// Copies grew the document by more than they may.
+    #[error("the copies are larger than {MOST_COPIED} bytes")]
+    Copies,
+    /// The document nests too deep.
+    #[error("exceeded max depth")]
+    Depth,
 }
 
 /// One operation.
@@ -40,31 +54,98 @@ pub fn operations(patch: Value) -> Result<Vec<Operation>, String> {
 }
 
 /// Applies operations one after the other; the first that fails ends it.
-pub fn apply(mut document: Value, operations: &[Operation]) -> Result<Value, Failed> {
+pub fn apply(document: Value, operations: &[Operation]) -> Result<Value, Failed> {
+    let mut patching = Patching { deepest: depth::of(&document), document, copied: 0 };
     for operation in operations {
-        one(&mut document, operation)?;
+        patching.one(operation)?;
+        patching.bound_depth()?;
     }
-    Ok(document)
+    Ok(patching.document)
 }
 
-fn one(document: &mut Value, operation: &Operation) -> Result<(), Failed> {
-    let path = || operation.path.as_deref().ok_or_else(|| Failed::Operation(operation.op.clone()));
-    let from = || operation.from.as_deref().ok_or_else(|| Failed::Operation(operation.op.clone()));
-    match operation.op.as_str() {
-        "add" => add(document, path()?, operation.value.clone()),
-        "remove" => remove(document, path()?).map(drop),
-        "replace" => replace(document, path()?, operation.value.clone()),
-        "move" => {
-            let value = remove(document, from()?)?;
-            add(document, path()?, value)
-        }
-        "copy" => {
-            let value = get(document, from()?)?.cloned().unwrap_or_default();
-            add(document, path()?, value)
-        }
-        "test" => test(document, path()?, &operation.value),
-        other => Err(Failed::Operation(other.to_owned())),
+/// A document that is being patched.
+struct Patching {
+    document: Value,
+    /// At least as many maps and lists as stand inside each other.
+    deepest: usize,
+    /// Bytes that were copied.
+    copied: usize,
+}
+
+impl Patching {
+    /// Notes that something of at most such a depth stands at a path now.
+    fn grown(&mut self, path: &str, depth: usize) {
+        self.deepest = self.deepest.max(levels(path) + depth);
     }
+
+    /// What stands at a path is no deeper than this.
+    fn below(&self, path: &str) -> usize {
+        self.deepest.saturating_sub(levels(path))
+    }
+
+    /// Counts exactly only when the bound is far beyond what may be: moves to and fro would raise it, too.
+    fn bound_depth(&mut self) -> Result<(), Failed> {
+        if self.deepest > COUNTED_AT {
+            self.deepest = depth::of(&self.document);
+            if self.deepest > depth::DEEPEST {
+                return Err(Failed::Depth);
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, operation: &Operation) -> Result<(), Failed> {
+        let document = &mut self.document;
+        let path = || operation.path.as_deref().ok_or_else(|| Failed::Operation(operation.op.clone()));
+        let from = || operation.from.as_deref().ok_or_else(|| Failed::Operation(operation.op.clone()));
+        match operation.op.as_str() {
+            "add" => {
+                add(document, path()?, operation.value.clone())?;
+                self.grown(path()?, depth::of(&operation.value));
+            }
+            "remove" => drop(remove(document, path()?)?),
+            "replace" => {
+                replace(document, path()?, operation.value.clone())?;
+                self.grown(path()?, depth::of(&operation.value));
+            }
+            "move" => {
+                let value = remove(document, from()?)?;
+                add(document, path()?, value)?;
+                self.grown(path()?, self.below(from()?));
+            }
+            "copy" => {
+                let value = get(document, from()?)?.unwrap_or(&Value::Null);
+                self.copied += size(value, MOST_COPIED - self.copied).ok_or(Failed::Copies)?;
+                let value = value.clone();
+                add(document, path()?, value)?;
+                self.grown(path()?, self.below(from()?));
+            }
+            "test" => test(document, path()?, &operation.value)?,
+            other => return Err(Failed::Operation(other.to_owned())),
+        }
+        Ok(())
+    }
+}
+
+fn levels(path: &str) -> usize {
+    path.matches('/').count()
+}
+
+/// Bytes of a value as JSON; `None` when they are more than `most`.
+fn size(value: &Value, most: usize) -> Option<usize> {
+    struct Counting(usize);
+    impl std::io::Write for Counting {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::FileTooLarge)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut left = Counting(most);
+    serde_json::to_writer(&mut left, value).ok()?;
+    Some(most - left.0)
 }
 
 /// A map or a list that holds what a path names.
@@ -168,6 +249,36 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn copies_do_not_grow_without_bound() {
+        let document = json!({"data": {"a": "x".repeat(1 << 20)}});
+        let copies = |count: usize| {
+            let copy = |at: usize| json!({"op": "copy", "from": "/data", "path": format!("/data/x{at}")});
+            operations((0..count).map(copy).collect()).unwrap()
+        };
+        assert!(apply(document.clone(), &copies(2)).is_err(), "1 and 2 MiB, with what stands around them");
+        assert!(apply(document.clone(), &copies(1)).is_ok());
+        assert_eq!(apply(document, &copies(8)), Err(Failed::Copies));
+    }
+
+    #[test]
+    fn moves_do_not_nest_without_bound() {
+        let mut chain = Vec::new();
+        for _ in 0..4_000 {
+            chain.push(json!({"op": "add", "path": "/n", "value": {}}));
+            chain.push(json!({"op": "move", "from": "/x", "path": "/n/x"}));
+            chain.push(json!({"op": "move", "from": "/n", "path": "/x"}));
+        }
+        let patched = apply(json!({"x": 1}), &operations(chain.into()).unwrap());
+        assert_eq!(patched, Err(Failed::Depth));
+        // What only looks deeper is fine.
+        let swaps = (0..3_000).flat_map(|_| {
+            [json!({"op": "move", "from": "/x", "path": "/n/x"}), json!({"op": "move", "from": "/n/x", "path": "/x"})]
+        });
+        let document = json!({"x": 1, "n": {}});
+        assert_eq!(apply(document.clone(), &operations(swaps.collect()).unwrap()), Ok(document));
+    }
 
     #[test]
     fn operations_apply_as_upstream_applies_them() {

@@ -7,26 +7,26 @@ use jiff::fmt::strtime;
 use serde_json::{Map, Value};
 
 use super::wire::{Datum, Reader, text};
-use super::{drop_unset, message_into};
+use super::{Room, drop_unset, message_into};
 use crate::quantity;
 use crate::structure::{Node, Other, Ref, Shape};
 
 /// Puts a datum into a field: lists and maps grow by it, a struct that comes in parts is merged, anything else is replaced.
-pub(super) fn field(shape: &Shape, datum: &Datum<'_>, slot: &mut Value) -> Result<(), String> {
+pub(super) fn field(shape: &Shape, datum: &Datum<'_>, slot: &mut Value, room: Room) -> Result<(), String> {
     match shape {
         Shape::List(item) => {
             if !slot.is_array() {
                 *slot = Value::Array(Vec::new());
             }
             let Value::Array(items) = slot else { return Ok(()) };
-            return append(item, datum, items);
+            return append(item, datum, items, room);
         }
         Shape::Map(item) => {
             if !slot.is_object() {
                 *slot = Value::Object(Map::new());
             }
             let Value::Object(entries) = slot else { return Ok(()) };
-            let (key, value) = entry(item, datum.bytes()?)?;
+            let (key, value) = entry(item, datum.bytes()?, room)?;
             entries.insert(key, value);
         }
         Shape::Struct(inner) => {
@@ -34,15 +34,15 @@ pub(super) fn field(shape: &Shape, datum: &Datum<'_>, slot: &mut Value) -> Resul
                 *slot = Value::Object(Map::new());
             }
             let Value::Object(map) = slot else { return Ok(()) };
-            message_into(inner, datum.bytes()?, map)?;
+            message_into(inner, datum.bytes()?, map, room)?;
         }
-        _ => *slot = single(shape, datum)?,
+        _ => *slot = single(shape, datum, room)?,
     }
     Ok(())
 }
 
 /// Numbers of a list may come one by one or packed into one datum.
-fn append(item: &Node, datum: &Datum<'_>, items: &mut Vec<Value>) -> Result<(), String> {
+fn append(item: &Node, datum: &Datum<'_>, items: &mut Vec<Value>, room: Room) -> Result<(), String> {
     let numeric = matches!(item.shape, Shape::Int32 | Shape::Int64 | Shape::Bool);
     match datum {
         Datum::Bytes(packed) if numeric => {
@@ -50,21 +50,21 @@ fn append(item: &Node, datum: &Datum<'_>, items: &mut Vec<Value>) -> Result<(), 
             while !rest.is_empty() {
                 let end = rest.iter().position(|byte| byte & 0x80 == 0).ok_or("a packed number does not end")?;
                 let value = rest[..=end].iter().rev().fold(0_u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
-                items.push(single(&item.shape, &Datum::Varint(value))?);
+                items.push(single(&item.shape, &Datum::Varint(value), room)?);
                 rest = &rest[end + 1..];
             }
         }
-        _ => items.push(single(&item.shape, datum)?),
+        _ => items.push(single(&item.shape, datum, room)?),
     }
     Ok(())
 }
 
-fn entry(item: &Node, message: &[u8]) -> Result<(String, Value), String> {
+fn entry(item: &Node, message: &[u8], room: Room) -> Result<(String, Value), String> {
     let (mut key, mut value) = (String::new(), Value::Null);
     for one in Reader::new(message) {
         match one? {
             (1, datum) => key = text(datum.bytes()?)?,
-            (2, datum) => field(&item.shape, &datum, &mut value)?,
+            (2, datum) => field(&item.shape, &datum, &mut value, room)?,
             _ => {}
         }
     }
@@ -74,7 +74,7 @@ fn entry(item: &Node, message: &[u8]) -> Result<(String, Value), String> {
     Ok((key, value))
 }
 
-fn single(shape: &Shape, datum: &Datum<'_>) -> Result<Value, String> {
+fn single(shape: &Shape, datum: &Datum<'_>, room: Room) -> Result<Value, String> {
     Ok(match shape {
         Shape::Text => Value::from(text(datum.bytes()?)?),
         Shape::Bool => Value::from(datum.whole()? != 0),
@@ -91,19 +91,19 @@ fn single(shape: &Shape, datum: &Datum<'_>) -> Result<Value, String> {
         Shape::IntOrText => int_or_text(datum.bytes()?)?,
         Shape::Any => raw(datum.bytes()?)?,
         Shape::Wrapped => Value::from(texts_at(datum.bytes()?, 1)?),
-        Shape::Struct(inner) => Value::Object(message(inner, datum.bytes()?)?),
-        Shape::SchemaOr(other, schema) => schema_or(*other, schema, datum.bytes()?)?,
+        Shape::Struct(inner) => Value::Object(message(inner, datum.bytes()?, room)?),
+        Shape::SchemaOr(other, schema) => schema_or(*other, schema, datum.bytes()?, room)?,
         Shape::List(_) | Shape::Map(_) => {
             let mut value = Value::Null;
-            field(shape, datum, &mut value)?;
+            field(shape, datum, &mut value, room)?;
             value
         }
     })
 }
 
-fn message(structure: &Ref, bytes: &[u8]) -> Result<Map<String, Value>, String> {
+fn message(structure: &Ref, bytes: &[u8], room: Room) -> Result<Map<String, Value>, String> {
     let mut map = Map::new();
-    message_into(structure, bytes, &mut map)?;
+    message_into(structure, bytes, &mut map, room)?;
     drop_unset(structure, &mut map);
     Ok(map)
 }
@@ -172,10 +172,10 @@ fn raw(message: &[u8]) -> Result<Value, String> {
     }
 }
 
-fn schema_or(other: Other, schema: &Ref, bytes: &[u8]) -> Result<Value, String> {
+fn schema_or(other: Other, schema: &Ref, bytes: &[u8], room: Room) -> Result<Value, String> {
     let tag_of_schema = if other == Other::Bool { 2 } else { 1 };
     if let Some(inner) = bytes_at(bytes, tag_of_schema)? {
-        return Ok(Value::Object(message(schema, inner)?));
+        return Ok(Value::Object(message(schema, inner, room)?));
     }
     match other {
         Other::Bool => Ok(Value::from(number_at(bytes, 1)? != 0)),
@@ -184,7 +184,7 @@ fn schema_or(other: Other, schema: &Ref, bytes: &[u8]) -> Result<Value, String> 
             let mut schemas = Vec::new();
             for one in Reader::new(bytes) {
                 if let (2, datum) = one? {
-                    schemas.push(Value::Object(message(schema, datum.bytes()?)?));
+                    schemas.push(Value::Object(message(schema, datum.bytes()?, room)?));
                 }
             }
             Ok(Value::Array(schemas))

@@ -6,6 +6,7 @@ mod admission;
 mod compare;
 mod custom;
 mod discovery;
+mod limits;
 mod managed;
 mod patch;
 mod pod_admission;

@@ -1,6 +1,6 @@
 //! Protobuf bodies: those of real clients, and every recorded object written and read back.
 
-mod encoder;
+pub(crate) mod encoder;
 
 use std::collections::BTreeMap;
 
@@ -95,7 +95,7 @@ fn bodies_of_kubectl_say_what_was_asked() {
     assert_eq!(compared, said.len());
 }
 
-fn envelope(api_version: &str, kind: &str, message: &[u8]) -> Vec<u8> {
+pub(crate) fn envelope(api_version: &str, kind: &str, message: &[u8]) -> Vec<u8> {
     let mut meta = Vec::new();
     encoder::bytes(&mut meta, 1, api_version.as_bytes());
     encoder::bytes(&mut meta, 2, kind.as_bytes());
