@@ -116,7 +116,7 @@ pub(crate) enum Step {
     Wait,
     /// It is written so, and stays for now.
     Mark(Object),
-    /// It is written so, then goes.
+    /// It is written so, and goes with that.
     MarkAndGo(Object),
     /// It goes.
     Go,
@@ -131,7 +131,8 @@ pub(crate) fn step(kind: &Kind, object: &Object, options: &DeleteOptions, now: T
     let grace = match (lifecycle.grace)(object, options.grace_seconds) {
         None => None,
         Some(_) if object.is_deleting() => match shorten(&mut new, options.grace_seconds) {
-            Shortened::Unchanged => return Step::Wait,
+            // Nothing else would end an object whose time is over.
+            Shortened::Unchanged => return if is_finished(kind, object) { Step::Go } else { Step::Wait },
             Shortened::Now => None,
             Shortened::To(seconds) => Some(seconds),
         },
@@ -276,6 +277,15 @@ mod tests {
         assert_eq!(sooner.generation(), 2);
         let now = DeleteOptions { grace_seconds: Some(0), ..DeleteOptions::default() };
         assert!(matches!(step(pods(), &new, &now, at(1)), Step::MarkAndGo(_)));
+        let ended = pod(json!({"metadata": {"name": "a", "deletionTimestamp": "1970-01-01T00:00:00Z",
+            "deletionGracePeriodSeconds": 0}, "spec": {"nodeName": "n"}}));
+        for asked in [None, Some(0), Some(30)] {
+            let options = DeleteOptions { grace_seconds: asked, ..DeleteOptions::default() };
+            assert_eq!(step(pods(), &ended, &options, at(1)), Step::Go, "{asked:?}");
+            let mut held = ended.clone();
+            held.set(&["metadata", "finalizers"], json!(["a/b"]));
+            assert_eq!(step(pods(), &held, &options, at(1)), Step::Wait, "{asked:?}");
+        }
         let unbound = pod(json!({"metadata": {"name": "a"}, "spec": {"terminationGracePeriodSeconds": 30}}));
         assert!(matches!(step(pods(), &unbound, &DeleteOptions::default(), at(0)), Step::MarkAndGo(_)));
     }

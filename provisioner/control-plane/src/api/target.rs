@@ -31,11 +31,21 @@ impl Target {
     }
 
     /// The transaction that stores an object as it is served.
-    pub(crate) fn put(&self, expect: Expect, mut object: Object) -> Txn {
+    pub(crate) fn put(&self, expect: Expect, object: Object) -> Txn {
+        Txn::put(self.place(), expect, self.kept(object))
+    }
+
+    /// A transaction that writes the object for the last time and deletes it.
+    pub(crate) fn last(&self, expect: Expect, object: Object) -> Txn {
+        Txn::last(self.place(), expect, self.kept(object))
+    }
+
+    /// An object as it is stored.
+    fn kept(&self, mut object: Object) -> Object {
         if let Some(stored) = &self.kind.stored_as {
             (stored.write)(&self.kind, &mut object);
         }
-        Txn::put(self.place(), expect, object)
+        object
     }
 
     /// What a transaction that begins with [`Self::put`] left, as it is served.

@@ -194,13 +194,16 @@ async fn commit(
     let expect = Expect::At(old.revision);
     let goes = lifecycle::is_finished(&target.kind, &object);
     let shown = goes.then(|| Arc::new(object.clone()));
+    if goes {
+        // What it gains with this write it does not live to have.
+        effects.forget();
+        admission::release(core, &target.kind, &old.object, &mut effects);
+    }
     let txn = if goes { Txn::delete(target.place(), expect) } else { target.put(expect, object) };
-    match charge.commit(intent, txn).await? {
+    match charge.commit(intent, &mut effects, txn).await? {
         Ok(mut done) => {
-            effects.keep();
-            let warnings = std::mem::take(&mut effects.warnings);
+            let warnings = effects.warnings;
             if let Some(shown) = shown {
-                admission::release(core, &target.kind, &old.object);
                 return Ok(Some(Written { outcome: Outcome::Shown(shown), warnings }));
             }
             let stored = target.left(&mut done).ok_or_else(|| errors::internal("a put left nothing"))?;

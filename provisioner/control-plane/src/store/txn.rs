@@ -36,6 +36,8 @@ pub enum Effect {
     Put(Object),
     /// Delete what is there. Deleting nothing is no change.
     Delete,
+    /// Put this object there and delete it: two revisions, which watchers see one after the other. No crash comes between.
+    Last(Object),
     /// Leave it: the expectation alone counts.
     Keep,
     /// Make something of what is there by then, which must be there.
@@ -88,7 +90,8 @@ pub struct Op {
     pub effect: Effect,
 }
 
-/// Operations on different keys that happen together, under one revision, or not at all.
+/// Operations on different keys that happen together, under one revision, or not at all. What [`Effect::Last`] puts goes
+/// under the next revision.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Txn(pub Vec<Op>);
 
@@ -103,6 +106,12 @@ impl Txn {
     #[must_use]
     pub fn delete(key: StoreKey, expect: Expect) -> Self {
         Self::default().and(key, expect, Effect::Delete)
+    }
+
+    /// A transaction with one operation that writes an object for the last time, then deletes it.
+    #[must_use]
+    pub fn last(key: StoreKey, expect: Expect, object: Object) -> Self {
+        Self::default().and(key, expect, Effect::Last(object))
     }
 
     /// The same with one operation more.
@@ -166,9 +175,10 @@ impl Batch {
         let mut moves = Vec::with_capacity(txn.0.len());
         for Op { key, effect, .. } in txn.0 {
             let old = get(&self.newest, &key);
+            let goes = matches!(effect, Effect::Last(_));
             let put = |object| Some(Arc::new(Stored::new(key.clone(), next, object)));
             let new = match effect {
-                Effect::Put(object) => put(object),
+                Effect::Put(object) | Effect::Last(object) => put(object),
                 Effect::Delete => None,
                 Effect::Keep => old.clone(),
                 Effect::Amend(amend) => match old.as_ref().map_or(Amendment::Refuse, |old| (amend.0)(old)) {
@@ -177,11 +187,16 @@ impl Batch {
                     Amendment::Refuse => return Err(CommitError::Conflict { key, found: old }),
                 },
             };
-            moves.push((key, old, new));
+            moves.push((key, old, new, goes));
         }
-        let stored = moves.iter().map(|(_, _, new)| new.clone()).collect();
-        for (key, old, new) in moves {
+        let stored = moves.iter().map(|(_, _, new, goes)| new.clone().filter(|_| !goes)).collect();
+        let mut going = Vec::new();
+        for (key, old, new, goes) in moves {
+            going.extend(goes.then(|| (key.clone(), new.clone())));
             self.note(key, next, old, new);
+        }
+        for (key, last) in going {
+            self.note(key, Revision(next.0 + 1), last, None);
         }
         Ok(Committed { revision: self.head, stored })
     }

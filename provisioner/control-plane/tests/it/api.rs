@@ -147,6 +147,68 @@ async fn service_addresses_are_given_once_also_under_concurrency_and_after_a_res
     client.create(&services, &key, None, wanted("t".to_owned())).await.unwrap();
 }
 
+/// Begins a request and hangs up as soon as it waits for the disk.
+async fn abandon<T>(request: impl Future<Output = T>) {
+    let mut request = std::pin::pin!(request);
+    assert!(futures::poll!(&mut request).is_pending(), "it waits for the disk");
+}
+
+#[tokio::test]
+async fn who_hangs_up_leaves_addresses_as_they_are_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let client = server.client(User::admin());
+    let services = core("services");
+    let wanted = |name: &str, port: u16| {
+        object(json!({
+            "metadata": {"name": name},
+            "spec": {"clusterIP": "10.96.5.5", "type": "NodePort", "ports": [{"port": 80, "nodePort": port}]},
+        }))
+    };
+    let key = in_default("");
+    abandon(client.create(&services, &key, None, wanted("first", 30_080))).await;
+    // Writes come to the disk in the order in which they were asked for.
+    make(&client, "configmaps", json!({"metadata": {"name": "a"}})).await;
+    let first = client.get(&services, &in_default("first")).await.unwrap();
+    let refused = client.create(&services, &key, None, wanted("second", 30_081)).await.unwrap_err();
+    assert!(refused.message.contains("provided IP is already allocated"), "{refused}");
+
+    let mut moved = Object::clone(&first);
+    moved.set(&["spec", "ports"], json!([{"port": 80, "nodePort": 30_090}]));
+    abandon(client.update(&services, None, moved)).await;
+    make(&client, "configmaps", json!({"metadata": {"name": "b"}})).await;
+    let node_port = |name: &str, port: u16| {
+        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}})
+    };
+    make(&client, "services", node_port("left", 30_080)).await;
+    let refused = client.create(&services, &key, None, object(node_port("kept", 30_090))).await.unwrap_err();
+    assert!(refused.message.contains("provided port is already allocated"), "{refused}");
+
+    abandon(client.delete(&services, &in_default("first"), DeleteOptions::default())).await;
+    make(&client, "configmaps", json!({"metadata": {"name": "c"}})).await;
+    client.create(&services, &key, None, wanted("third", 30_090)).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_hangs_up_leaves_no_pod_half_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let client = with_account(&server).await;
+    let pods = core("pods");
+    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    make(&client, "pods", json!({"metadata": {"name": "a"}, "spec": spec})).await;
+    let list = client.list(&pods, &Selection::default()).await.unwrap();
+    let mut events = client.watch(&pods, &Selection::default(), list.revision).await.unwrap();
+    abandon(client.delete(&pods, &in_default("a"), DeleteOptions::default())).await;
+    make(&client, "configmaps", json!({"metadata": {"name": "a"}})).await;
+    assert!(client.get(&pods, &in_default("a")).await.unwrap_err().is_not_found());
+    // Watchers see the mark, as upstream's do, and then the end.
+    let Some(Ok(Event::Modified(marked))) = events.next().await else { panic!("it is marked") };
+    assert!(marked.is_deleting());
+    let Some(Ok(Event::Deleted(last))) = events.next().await else { panic!("it goes") };
+    assert_eq!(last.text(&["metadata", "deletionTimestamp"]), marked.text(&["metadata", "deletionTimestamp"]));
+}
+
 #[tokio::test]
 async fn pods_get_what_admission_adds_then_end_in_their_time() {
     let folder = tempfile::tempdir().unwrap();

@@ -66,6 +66,11 @@ impl Held {
         self.kept = true;
         self.addresses.give_back(&self.lost);
     }
+
+    /// It is unknown whether the write is stored: what it gains and what it loses stay taken until the next start.
+    pub(super) fn leave(mut self) {
+        self.kept = true;
+    }
 }
 
 impl Drop for Held {
@@ -87,9 +92,9 @@ impl Addresses {
         Self { ranges, taken: Mutex::new(taken) }
     }
 
-    /// Gives back what a service had: it is gone.
-    pub(crate) fn release(&self, service: &Object) {
-        self.give_back(&share(service));
+    /// What a service has, to be given back when it is gone.
+    pub(super) fn leaving(self: &Arc<Self>, service: &Object) -> Held {
+        Held { addresses: self.clone(), gained: Share::default(), lost: share(service), kept: false }
     }
 
     fn give_back(&self, share: &Share) {

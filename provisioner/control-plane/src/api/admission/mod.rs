@@ -22,6 +22,7 @@ use super::core::Core;
 use super::rbac::escalation;
 use super::target::Target;
 use super::user::User;
+use crate::store::{CommitError, Committed, Txn};
 
 /// Who wants to write what.
 pub(crate) struct Intent<'a> {
@@ -51,9 +52,35 @@ impl Effects {
         Self { warnings, held: Vec::new() }
     }
 
-    /// The write is stored: what was set aside for it stays so.
-    pub(crate) fn keep(&mut self) {
-        self.held.drain(..).for_each(addresses::Held::keep);
+    /// Gives back what was set aside.
+    pub(crate) fn forget(&mut self) {
+        self.held.clear();
+    }
+
+    /// Commits what the effects are of: what was set aside is kept with it. Until it goes ahead, it may be tried again.
+    ///
+    /// That happens also when nobody waits for it any more: a client that hangs up must not make free what is on disk.
+    pub(crate) async fn settle(&mut self, core: &Core, txn: Txn) -> Result<Committed, CommitError> {
+        let (store, held) = (core.store.clone(), std::mem::take(&mut self.held));
+        if held.is_empty() {
+            return store.commit(txn).await;
+        }
+        let committing = tokio::spawn(async move {
+            let committed = store.commit(txn).await;
+            let end = match &committed {
+                Ok(_) => addresses::Held::keep,
+                Err(CommitError::Full { .. } | CommitError::Failed { .. }) => addresses::Held::leave,
+                Err(CommitError::Conflict { .. } | CommitError::Twice { .. } | CommitError::Closed) => {
+                    return (committed, held);
+                }
+            };
+            held.into_iter().for_each(end);
+            (committed, Vec::new())
+        });
+        // It is neither aborted nor does it panic; what is left is a runtime that ends.
+        let (committed, left) = committing.await.unwrap_or((Err(CommitError::Closed), Vec::new()));
+        self.held = left;
+        committed
     }
 }
 
@@ -172,13 +199,14 @@ struct Allocation {
     /// Group and plural.
     resource: (&'static str, &'static str),
     take: fn(&Intent<'_>, &mut Object) -> Result<Option<addresses::Held>, Status>,
-    give_back: fn(&Core, &Object),
+    /// What it has, to be given back.
+    leaving: fn(&Core, &Object) -> addresses::Held,
 }
 
 const ALLOCATIONS: &[Allocation] = &[Allocation {
     resource: ("", "services"),
     take: addresses::allocate,
-    give_back: |core, service| core.addresses.release(service),
+    leaving: |core, service| core.addresses.leaving(service),
 }];
 
 fn allocations(kind: &Kind) -> impl Iterator<Item = &'static Allocation> {
@@ -193,7 +221,7 @@ pub(crate) fn allocate(intent: &Intent<'_>, object: &mut Object, effects: &mut E
     Ok(())
 }
 
-/// Gives back what an object took: it is gone.
-pub(crate) fn release(core: &Core, kind: &Kind, object: &Object) {
-    allocations(kind).for_each(|one| (one.give_back)(core, object));
+/// What an object took is to be given back when the effects settle: it goes.
+pub(crate) fn release(core: &Core, kind: &Kind, object: &Object, effects: &mut Effects) {
+    effects.held.extend(allocations(kind).map(|one| (one.leaving)(core, object)));
 }

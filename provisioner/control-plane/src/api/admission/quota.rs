@@ -11,7 +11,7 @@ use kprov_schema::kind::Write;
 use kprov_schema::quota::{Counted, Demand, written};
 use kprov_schema::{Object, Resource, Status, Typed};
 
-use super::Intent;
+use super::{Effects, Intent};
 use crate::api::errors;
 use crate::api::write;
 use crate::store::{Amend, Amendment, CommitError, Committed, Effect, Expect, Op, Prefix, Stored, Txn};
@@ -66,14 +66,19 @@ impl Charge {
     }
 
     /// Commits a transaction that begins with the write, and the changes of quotas with it.
-    pub(crate) async fn commit(&self, intent: &Intent<'_>, txn: Txn) -> Result<Result<Committed, CommitError>, Status> {
+    pub(crate) async fn commit(
+        &self,
+        intent: &Intent<'_>,
+        effects: &mut Effects,
+        txn: Txn,
+    ) -> Result<Result<Committed, CommitError>, Status> {
         if self.0.is_none() {
-            return Ok(intent.core.store.commit(txn).await);
+            return Ok(effects.settle(intent.core, txn).await);
         }
         for _ in 0..TRIES {
             let mut with = txn.clone();
             with.0.extend(self.ops(intent)?);
-            match intent.core.store.commit(with).await {
+            match effects.settle(intent.core, with).await {
                 Err(CommitError::Conflict { key, .. }) if key != intent.target.place() => {}
                 done => return Ok(done),
             }

@@ -108,10 +108,8 @@ async fn once(
         }
         return Ok(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings });
     }
-    let committed = charge.commit(&intent, target.put(Expect::Absent, object)).await?;
-    match committed {
+    match charge.commit(&intent, &mut effects, target.put(Expect::Absent, object)).await? {
         Ok(mut done) => {
-            effects.keep();
             let stored = target.left(&mut done).ok_or_else(|| errors::internal("a put left nothing"))?;
             Ok(Written { outcome: Outcome::Stored(stored), warnings: effects.warnings })
         }

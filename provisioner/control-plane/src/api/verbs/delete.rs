@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kprov_schema::{Kind, Object, Status};
 
-use crate::api::admission::{self, Intent};
+use crate::api::admission::{self, Effects, Intent};
 use crate::api::core::Core;
 use crate::api::errors;
 use crate::api::lifecycle::{self, Step};
@@ -42,47 +42,57 @@ pub(crate) async fn delete(core: &Core, user: &User, target: &Target, deletion: 
 /// One try; `None` when the object changed in between.
 async fn once(core: &Core, target: &Target, old: &Arc<Stored>, deletion: &Deletion) -> Result<Option<Deleted>, Status> {
     let now = core.world.clock.now();
-    let (new, goes) = match lifecycle::step(&target.kind, &old.object, &deletion.options, now) {
-        Step::Wait => return Ok(Some(Deleted::Stays(old.object.clone()))),
-        Step::Go => return go(core, target, old, deletion.dry_run).await,
-        Step::Mark(new) => (new, false),
-        Step::MarkAndGo(new) => (new, true),
-    };
-    if deletion.dry_run {
-        let shown = Arc::new(new);
-        return Ok(Some(if goes { Deleted::Gone(shown) } else { Deleted::Stays(shown) }));
+    match lifecycle::step(&target.kind, &old.object, &deletion.options, now) {
+        Step::Wait => Ok(Some(Deleted::Stays(old.object.clone()))),
+        Step::Mark(new) => mark(core, target, old, new, deletion.dry_run).await,
+        Step::MarkAndGo(new) => go(core, target, old, Some(new), deletion.dry_run).await,
+        Step::Go => go(core, target, old, None, deletion.dry_run).await,
     }
-    // An object that is marked so already need not be marked once more.
-    if new == *old.object {
-        return go(core, target, old, false).await;
+}
+
+async fn mark(
+    core: &Core,
+    target: &Target,
+    old: &Arc<Stored>,
+    new: Object,
+    dry_run: bool,
+) -> Result<Option<Deleted>, Status> {
+    if dry_run {
+        return Ok(Some(Deleted::Stays(new.into())));
     }
     match core.store.commit(target.put(Expect::At(old.revision), new)).await {
         Ok(mut done) => {
             let marked = target.left(&mut done).ok_or_else(|| errors::internal("a put left nothing"))?;
-            if !goes {
-                return Ok(Some(Deleted::Stays(marked.object.clone())));
-            }
-            let gone = go(core, target, &marked, false).await?;
-            // Whoever saw the mark may have been quicker: it is gone all the same.
-            let now = || target.find(&core.store).map(|now| now.object.uid());
-            let quicker = gone.is_none() && now() != Some(marked.object.uid());
-            Ok(if quicker { Some(Deleted::Gone(marked.object.clone())) } else { gone })
+            Ok(Some(Deleted::Stays(marked.object.clone())))
         }
         Err(CommitError::Conflict { .. }) => Ok(None),
         Err(error) => Err(errors::uncommitted(&error)),
     }
 }
 
-async fn go(core: &Core, target: &Target, old: &Arc<Stored>, dry_run: bool) -> Result<Option<Deleted>, Status> {
+/// Deletes an object, which may be marked with it: a crash leaves none that is marked and does not go.
+async fn go(
+    core: &Core,
+    target: &Target,
+    old: &Arc<Stored>,
+    marked: Option<Object>,
+    dry_run: bool,
+) -> Result<Option<Deleted>, Status> {
+    // An object that is marked so already need not be marked once more.
+    let marked = marked.filter(|new| *new != *old.object);
+    let last = marked.clone().unwrap_or_else(|| Object::clone(&old.object));
     if dry_run {
-        return Ok(Some(Deleted::Gone(old.object.clone())));
+        return Ok(Some(Deleted::Gone(last.into())));
     }
-    match core.store.commit(Txn::delete(target.place(), Expect::At(old.revision))).await {
-        Ok(done) => {
-            admission::release(core, &target.kind, &old.object);
-            let last = lifecycle::stamped(Object::clone(&old.object), done.revision);
-            Ok(Some(Deleted::Gone(last.into())))
-        }
+    let mut effects = Effects::default();
+    admission::release(core, &target.kind, &old.object, &mut effects);
+    let expect = Expect::At(old.revision);
+    let txn = match marked {
+        Some(marked) => target.last(expect, marked),
+        None => Txn::delete(target.place(), expect),
+    };
+    match effects.settle(core, txn).await {
+        Ok(done) => Ok(Some(Deleted::Gone(lifecycle::stamped(last, done.revision).into()))),
         Err(CommitError::Conflict { .. }) => Ok(None),
         Err(error) => Err(errors::uncommitted(&error)),
     }

@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Expected::Right),
         Just(Expected::Wrong)
     ];
-    let op = (0..KEYS.len(), expected, 0u8..7);
+    let op = (0..KEYS.len(), expected, 0u8..8);
     prop_oneof![
         12 => prop::collection::vec(op, 1..4).prop_map(Step::Commit),
         6 => (0usize..99, prop::option::of(0..KEYS.len()), prop::option::of(0usize..5), 0u64..30)
@@ -117,6 +117,7 @@ impl Model {
                 0 => Effect::Delete,
                 1 => Effect::Keep,
                 2 => Effect::Amend(Amend::new(|stored| Amendment::Put(object(&longer(&stored.object))))),
+                3 => Effect::Last(object(&self.next_value.to_string())),
                 _ => Effect::Put(object(&self.next_value.to_string())),
             };
             Op { key, expect, effect }
@@ -124,10 +125,10 @@ impl Model {
         Txn(ops.collect())
     }
 
-    /// The objects after a transaction, with whether anything changed; `None` when it is refused.
-    fn apply(&self, txn: &Txn) -> Option<(Objects, bool)> {
+    /// The objects after each revision of a transaction; `None` when it is refused.
+    fn apply(&self, txn: &Txn) -> Option<Vec<Objects>> {
         let mut objects = self.newest().clone();
-        let (next, mut changed) = (Revision(self.head().0 + 1), false);
+        let (next, mut changed, mut going) = (Revision(self.head().0 + 1), false, Vec::new());
         for (index, op) in txn.0.iter().enumerate() {
             let found = self.newest().get(&op.key);
             let holds = match op.expect {
@@ -143,6 +144,11 @@ impl Model {
                     objects.insert(op.key.clone(), (next, object.label("is").unwrap().to_owned()));
                     changed = true;
                 }
+                Effect::Last(object) => {
+                    objects.insert(op.key.clone(), (next, object.label("is").unwrap().to_owned()));
+                    going.push(&op.key);
+                    changed = true;
+                }
                 Effect::Delete => changed |= objects.remove(&op.key).is_some(),
                 Effect::Keep => {}
                 Effect::Amend(_) => {
@@ -152,17 +158,26 @@ impl Model {
                 }
             }
         }
-        Some((objects, changed))
+        let mut after: Vec<Objects> = changed.then(|| objects.clone()).into_iter().collect();
+        if !going.is_empty() {
+            going.iter().for_each(|key| drop(objects.remove(*key)));
+            after.push(objects);
+        }
+        Some(after)
     }
 }
 
 async fn commit(model: &mut Model, store: &Store, ops: &[(usize, Expected, u8)]) {
     let txn = model.txn(ops);
     match (store.commit(txn.clone()).await, model.apply(&txn)) {
-        (Ok(committed), Some((objects, changed))) => {
-            let head = Revision(model.head().0 + u64::from(changed));
-            assert_eq!((committed.revision, store.head()), (head, head));
-            model.moments.insert(head, objects);
+        (Ok(committed), Some(after)) => {
+            for objects in after {
+                model.moments.insert(Revision(model.head().0 + 1), objects);
+            }
+            assert_eq!((committed.revision, store.head()), (model.head(), model.head()));
+            let there = txn.0.iter().map(|op| model.newest().get(&op.key).map(|(revision, _)| *revision));
+            let stored = committed.stored.iter().map(|one| one.as_ref().map(|one| one.revision));
+            assert!(stored.eq(there), "{txn:?} left {:?}", committed.stored);
         }
         (Err(CommitError::Conflict { key, found }), None) => {
             let known = model.newest().get(&key).map(|(revision, _)| *revision);
