@@ -53,9 +53,7 @@ pub fn parse(text: &str) -> Result<Schedule, String> {
         return Err("empty spec string".to_owned());
     }
     let text = match text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")) {
-        Some(rest) => {
-            rest.split_once(' ').ok_or("invalid schedule format: no schedule behind the time zone")?.1.trim()
-        }
+        Some(rest) => rest.split_once(' ').ok_or("invalid schedule format: no schedule behind the time zone")?.1.trim(),
         None => text,
     };
     if text.starts_with('@') { descriptor(text) } else { at(text) }

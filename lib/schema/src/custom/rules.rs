@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::status::{FieldError, FieldErrorKind};
 
+mod budget;
+
 /// The rules of a schema, compiled.
 pub(super) struct Rules(CompiledSchema);
 
@@ -19,8 +21,12 @@ impl Rules {
         }
     }
 
-    /// The rules that an object breaks. What an update leaves unchanged is not looked at again.
+    /// The rules that an object breaks; rules that would take too long are not asked, which is an error, too. What an update leaves unchanged is not looked at again.
     pub(super) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        if !budget::is_affordable(&self.0, object, old) {
+            let detail = "\"object\": validation failed due to running out of cost budget, no further validation rules will be run";
+            return vec![FieldError::new(FieldErrorKind::Invalid, "<nil>", detail.to_owned())];
+        }
         let Err(errors) = Validator::new().validate_compiled(&self.0, object, old) else { return Vec::new() };
         let changed = |error: &ValidationError| {
             let path = pointer(&error.field_path);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::protobuf::{encoder, envelope};
 
 /// Lists so long that comparing every pair of items would take minutes.
-const LONG: usize = 100_000;
+const LONG: usize = 50_000;
 
 fn revisions() -> Target {
     Target::published("apps", "v1", "ControllerRevision").unwrap()
