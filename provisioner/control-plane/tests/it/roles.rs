@@ -116,3 +116,40 @@ async fn questions_are_answered_as_requests_would_be() {
     assert_eq!(answer["status"]["userInfo"]["groups"], json!(groups));
     assert_eq!(ask(&server, &admin, "GET", who, Value::Null, None).await.0, 405);
 }
+
+/// What a service account with every right is answered when it sends headers of impersonation.
+async fn as_if(server: &Server, headers: &[(&str, &[u8])]) -> (u16, Value) {
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let mut request = http::Request::builder().method("POST").uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = server.handle(request.body(Full::new("{}".into())).unwrap(), Some(&User::admin())).await;
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap())
+}
+
+#[tokio::test]
+async fn who_is_impersonated_is_never_the_sender() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _store) = start(folder.path()).await;
+    let user = |answer: &Value, field: &str| answer["status"]["userInfo"][field].clone();
+    let (code, answer) = as_if(&server, &[("Impersonate-User", "jörg".as_bytes())]).await;
+    assert_eq!((code, user(&answer, "username")), (201, json!("jörg")));
+    let (_, answer) = as_if(&server, &[("Impersonate-User", b"jane"), ("Impersonate-Group", "größe".as_bytes())]).await;
+    assert_eq!(user(&answer, "groups"), json!(["größe", "system:authenticated"]));
+    let (_, answer) = as_if(&server, &[("Impersonate-User", b"first"), ("Impersonate-User", b"second")]).await;
+    assert_eq!(user(&answer, "username"), "first");
+    for headers in [
+        &[("Impersonate-User", b"j\xf6rg".as_slice())][..],
+        &[("Impersonate-User", b"jane"), ("Impersonate-Group", b"\xff")],
+        &[("Impersonate-User", b"jane"), ("Impersonate-Extra-a", b"\xff")],
+    ] {
+        let (code, answer) = as_if(&server, headers).await;
+        assert_eq!(code, 400, "{answer}");
+    }
+    let (code, answer) = as_if(&server, &[("Impersonate-Group", b"g")]).await;
+    let words = "requested [{Group  g    }] without impersonating a user";
+    assert_eq!((code, answer["message"].as_str()), (400, Some(words)));
+}
