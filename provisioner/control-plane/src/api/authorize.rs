@@ -196,7 +196,7 @@ const NODE_ROWS: &[NodeRow] = &[
     row("networking.k8s.io", "networkpolicies", "", reads),
     row("networking.k8s.io", "ingresses", "", reads),
     row("networking.k8s.io", "ingressclasses", "", reads),
-    row("", "persistentvolumes", "", reads),
+    row("", "persistentvolumes", "", |by| by.wanted.verb == "get" && holds_volume(by)),
     row("", "events", "", writes_events),
     row("events.k8s.io", "events", "", writes_events),
     row("", "nodes", "", |by| by.wanted.verb == "create" || own_node(by.node, by.wanted)),
@@ -271,6 +271,24 @@ fn used(by: &ByNode<'_>, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool 
         return false;
     };
     page.items.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node) && uses(&pod.object, name))
+}
+
+/// Whether a claim that a pod of the node uses is bound to the volume named.
+fn holds_volume(by: &ByNode<'_>) -> bool {
+    let ByNode { core, node, wanted } = *by;
+    let name = &wanted.place.name;
+    let at = |plural: &'static str, key: Key| {
+        let resource = Resource { group: "".into(), version: "v1".into(), plural: plural.into() };
+        core.store.get(&StoreKey::new(&resource, &key))
+    };
+    let Some(volume) = at("persistentvolumes", Key::new("", name.as_str())) else { return false };
+    let claim = |field: &str| volume.object.text(&["spec", "claimRef", field]).unwrap_or_default().to_owned();
+    let claim = Key::new(claim("namespace"), claim("name"));
+    let bound = at("persistentvolumeclaims", claim.clone())
+        .is_some_and(|claim| claim.object.text(&["spec", "volumeName"]) == Some(name));
+    let place = Place { namespace: claim.namespace, name: claim.name, ..Place::default() };
+    let wanted = Attributes { place, ..Attributes::default() };
+    bound && used(&ByNode { core, node, wanted: &wanted }, uses_claim)
 }
 
 fn uses_account(pod: &kprov_schema::Object, name: &str) -> bool {

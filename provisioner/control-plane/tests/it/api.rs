@@ -166,9 +166,10 @@ async fn who_hangs_up_leaves_addresses_as_they_are_on_disk() {
         }))
     };
     let key = in_default("");
+    let list = client.list(&services, &Selection::default()).await.unwrap();
+    let mut events = client.watch(&services, &Selection::default(), list.revision).await.unwrap();
     abandon(client.create(&services, &key, None, wanted("first", 30_080))).await;
-    // Writes come to the disk in the order in which they were asked for.
-    make(&client, "configmaps", json!({"metadata": {"name": "a"}})).await;
+    assert!(matches!(events.next().await, Some(Ok(Event::Added(_)))));
     let first = client.get(&services, &in_default("first")).await.unwrap();
     let refused = client.create(&services, &key, None, wanted("second", 30_081)).await.unwrap_err();
     assert!(refused.message.contains("provided IP is already allocated"), "{refused}");
@@ -176,16 +177,17 @@ async fn who_hangs_up_leaves_addresses_as_they_are_on_disk() {
     let mut moved = Object::clone(&first);
     moved.set(&["spec", "ports"], json!([{"port": 80, "nodePort": 30_090}]));
     abandon(client.update(&services, None, moved)).await;
-    make(&client, "configmaps", json!({"metadata": {"name": "b"}})).await;
-    let node_port = |name: &str, port: u16| {
-        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}})
-    };
+    assert!(matches!(events.next().await, Some(Ok(Event::Modified(_)))));
+    // What follows a write is done before the next one is answered.
+    make(&client, "configmaps", json!({"metadata": {"name": "a"}})).await;
+    let node_port = |name: &str, port: u16| json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}});
     make(&client, "services", node_port("left", 30_080)).await;
     let refused = client.create(&services, &key, None, object(node_port("kept", 30_090))).await.unwrap_err();
     assert!(refused.message.contains("provided port is already allocated"), "{refused}");
 
     abandon(client.delete(&services, &in_default("first"), DeleteOptions::default())).await;
-    make(&client, "configmaps", json!({"metadata": {"name": "c"}})).await;
+    while !matches!(events.next().await, Some(Ok(Event::Deleted(_)))) {}
+    make(&client, "configmaps", json!({"metadata": {"name": "b"}})).await;
     client.create(&services, &key, None, wanted("third", 30_090)).await.unwrap();
 }
 
@@ -302,6 +304,115 @@ async fn node_agents_touch_what_is_theirs_alone() {
     assert!(node.list(&core("pods"), &Selection::default()).await.is_err());
     let own = Selection { fields: "spec.nodeName=n".to_owned(), ..Selection::default() };
     assert_eq!(node.list(&core("pods"), &own).await.unwrap().items.len(), 1);
+}
+
+/// A body that comes when it is told to.
+struct Late(Option<tokio::sync::oneshot::Receiver<Bytes>>);
+
+impl hyper::body::Body for Late {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, std::io::Error>>> {
+        let Some(waiting) = &mut self.0 else { return std::task::Poll::Ready(None) };
+        let told = std::task::ready!(std::pin::Pin::new(waiting).poll(context));
+        self.0 = None;
+        std::task::Poll::Ready(told.ok().map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+    }
+}
+
+#[tokio::test]
+async fn a_node_agent_that_holds_its_body_back_reaches_no_foreign_pod() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    let node = User::node("n");
+    let status = json!({"status": {"phase": "Failed"}});
+    for (method, path, body) in [
+        ("DELETE", "/api/v1/namespaces/default/pods/web-0", json!({"gracePeriodSeconds": 0})),
+        ("PATCH", "/api/v1/namespaces/default/pods/web-0/status", status),
+    ] {
+        let (finish, late) = tokio::sync::oneshot::channel();
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(
+            "Content-Type",
+            if method == "PATCH" { "application/merge-patch+json" } else { "application/json" },
+        );
+        let mut answer = std::pin::pin!(server.handle(request.body(Late(Some(late))).unwrap(), Some(&node)));
+        assert!(futures::poll!(&mut answer).is_pending(), "it waits for its body");
+        let spec = json!({"nodeName": "m", "containers": [{"name": "c", "image": "i"}]});
+        make(&admin, "pods", json!({"metadata": {"name": "web-0"}, "spec": spec})).await;
+        finish.send(Bytes::from(body.to_string())).unwrap();
+        let answer = answer.await;
+        assert_eq!(answer.status(), 403, "{method}");
+        let message = value(answer).await["message"].clone();
+        assert!(message.as_str().unwrap().contains("with spec.nodeName set to itself"), "{message}");
+        let pod = admin.get(&core("pods"), &in_default("web-0")).await.unwrap();
+        assert_eq!(pod.text(&["status", "phase"]), Some("Pending"));
+        let now = DeleteOptions { grace_seconds: Some(0), ..DeleteOptions::default() };
+        admin.delete(&core("pods"), &in_default("web-0"), now).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_node_agent_draws_no_pods_to_its_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let (admin, node) = (server.client(User::admin()), server.client(User::node("n")));
+    let nodes = core("nodes");
+    let all = Key::new("", "");
+    let labelled = |label: &str| object(json!({"metadata": {"name": "n", "labels": {label: "x"}}}));
+    let refused = node.create(&nodes, &all, None, labelled("node-role.kubernetes.io/a")).await.unwrap_err();
+    let words = "node \"n\" is not allowed to set the following labels: node-role.kubernetes.io/a";
+    assert!(refused.message.ends_with(words), "{refused}");
+    let made = Object::clone(&*node.create(&nodes, &all, None, labelled("kubernetes.io/hostname")).await.unwrap());
+    assert!(made.at(&["spec", "taints"]).is_some(), "a new node is tainted");
+    let changed = |path: &[&str], value: Value| {
+        let mut changed = made.clone();
+        changed.set(path, value);
+        changed
+    };
+    let label = ["metadata", "labels", "node-restriction.kubernetes.io/pci"];
+    for part in [None, Some(Subresource::Status)] {
+        for (object, words) in [
+            (changed(&["spec", "taints"], json!([])), "node \"n\" is not allowed to modify taints"),
+            (changed(&label, json!("x")), "is not allowed to modify labels: node-restriction.kubernetes.io/pci"),
+        ] {
+            let refused = node.update(&nodes, part, object).await.unwrap_err();
+            assert!(refused.message.ends_with(words), "{refused}");
+        }
+    }
+    let own = node.update(&nodes, None, changed(&["metadata", "labels", "pool"], json!("x"))).await.unwrap();
+    let mut bare = Object::clone(&own);
+    bare.set(&["spec", "taints"], json!([]));
+    admin.update(&nodes, None, bare).await.unwrap();
+}
+
+#[tokio::test]
+async fn node_agents_read_the_volumes_of_their_pods_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = start(folder.path()).await;
+    let admin = with_account(&server).await;
+    for (name, node) in [("mine", "n"), ("other", "m")] {
+        let capacity = json!({"storage": "1Gi"});
+        let volume = json!({"metadata": {"name": name}, "spec": {"capacity": capacity, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/x"}, "claimRef": {"namespace": "default", "name": name}}});
+        admin.create(&core("persistentvolumes"), &Key::new("", ""), None, object(volume)).await.unwrap();
+        let claim = json!({"metadata": {"name": name}, "spec": {"volumeName": name, "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": capacity}}});
+        make(&admin, "persistentvolumeclaims", claim).await;
+        let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": name}}]});
+        make(&admin, "pods", json!({"metadata": {"name": name}, "spec": spec})).await;
+    }
+    let node = server.client(User::node("n"));
+    let volumes = core("persistentvolumes");
+    node.get(&volumes, &Key::new("", "mine")).await.unwrap();
+    assert!(is_forbidden(node.get(&volumes, &Key::new("", "other")).await));
+    assert!(node.list(&volumes, &Selection::default()).await.is_err());
 }
 
 #[tokio::test]

@@ -94,28 +94,30 @@ struct Step {
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const PODS: (&str, &str) = ("", "pods");
+const NODES: (&str, &str) = ("", "nodes");
 const CLAIMS: (&str, &str) = ("", "persistentvolumeclaims");
 const VOLUMES: (&str, &str) = ("", "persistentvolumes");
 
 /// Upstream's order.
 const STEPS: &[Step] = &[
     Step { name: "NamespaceLifecycle", resource: None, run: namespace::exists },
-    Step { name: "LimitRanger", resource: Some(("", "pods")), run: limit_ranger::fill },
-    Step { name: "ServiceAccount", resource: Some(("", "pods")), run: service_account::admit },
-    Step { name: "NodeRestriction", resource: Some(("", "nodes")), run: node::own_node },
+    Step { name: "LimitRanger", resource: Some(PODS), run: limit_ranger::fill },
+    Step { name: "ServiceAccount", resource: Some(PODS), run: service_account::admit },
+    Step { name: "NodeRestriction", resource: Some(NODES), run: node::own_node },
     Step { name: "NodeRestriction", resource: Some(("coordination.k8s.io", "leases")), run: node::own_lease },
-    Step { name: "TaintNodesByCondition", resource: Some(("", "nodes")), run: node::taint },
+    Step { name: "TaintNodesByCondition", resource: Some(NODES), run: node::taint },
     Step { name: "RBAC", resource: Some((RBAC, "roles")), run: escalation::role },
     Step { name: "RBAC", resource: Some((RBAC, "clusterroles")), run: escalation::cluster_role },
     Step { name: "RBAC", resource: Some((RBAC, "rolebindings")), run: escalation::role_binding },
     Step { name: "RBAC", resource: Some((RBAC, "clusterrolebindings")), run: escalation::cluster_role_binding },
-    Step { name: "Priority", resource: Some(("", "pods")), run: pod::priority },
+    Step { name: "Priority", resource: Some(PODS), run: pod::priority },
     Step {
         name: "Priority",
         resource: Some(("scheduling.k8s.io", "priorityclasses")),
         run: priority_class::only_default,
     },
-    Step { name: "DefaultTolerationSeconds", resource: Some(("", "pods")), run: pod::tolerations },
+    Step { name: "DefaultTolerationSeconds", resource: Some(PODS), run: pod::tolerations },
     Step { name: "DefaultStorageClass", resource: Some(CLAIMS), run: storage::default_class },
     Step { name: "StorageObjectInUseProtection", resource: Some(VOLUMES), run: storage::protect_volume },
     Step { name: "StorageObjectInUseProtection", resource: Some(CLAIMS), run: storage::protect_claim },
@@ -124,12 +126,15 @@ const STEPS: &[Step] = &[
         resource: Some(("networking.k8s.io", "ingresses")),
         run: default_class::ingress,
     },
-    Step { name: "RuntimeClass", resource: Some(("", "pods")), run: pod::runtime_class },
+    Step { name: "RuntimeClass", resource: Some(PODS), run: pod::runtime_class },
 ];
 
-/// What the server adds to a status that is written.
-const STATUS_STEPS: &[Step] =
-    &[Step { name: "PersistentVolumeStatus", resource: Some(VOLUMES), run: storage::phase_time }];
+/// What is asked of a status that is written, and what the server adds to it.
+const STATUS_STEPS: &[Step] = &[
+    Step { name: "NodeRestriction", resource: Some(PODS), run: node::own_pod_status },
+    Step { name: "NodeRestriction", resource: Some(NODES), run: node::own_node },
+    Step { name: "PersistentVolumeStatus", resource: Some(VOLUMES), run: storage::phase_time },
+];
 
 /// A step that may only refuse an object, which nothing else is wrong with.
 struct Judge {
@@ -142,7 +147,7 @@ struct Judge {
 
 /// Upstream's order.
 const JUDGES: &[Judge] = &[
-    Judge { name: "LimitRanger", resource: Some(("", "pods")), run: limit_ranger::pod },
+    Judge { name: "LimitRanger", resource: Some(PODS), run: limit_ranger::pod },
     Judge { name: "LimitRanger", resource: Some(CLAIMS), run: limit_ranger::claim },
     Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), run: storage::may_grow },
 ];
@@ -183,8 +188,11 @@ fn refused(step: &str, intent: &Intent<'_>, status: &Status) {
 /// What may refuse the deletion of an object: group and plural, the question.
 type Objection = ((&'static str, &'static str), fn(&Intent<'_>) -> Result<(), Status>);
 
-const OBJECTIONS: &[Objection] =
-    &[(("", "namespaces"), namespace::may_go), (("scheduling.k8s.io", "priorityclasses"), priority_class::may_go)];
+const OBJECTIONS: &[Objection] = &[
+    (("", "namespaces"), namespace::may_go),
+    (PODS, node::own_pod),
+    (("scheduling.k8s.io", "priorityclasses"), priority_class::may_go),
+];
 
 /// Whether an object may be deleted.
 pub(crate) fn admit_deletion(intent: &Intent<'_>) -> Result<(), Status> {
