@@ -48,8 +48,7 @@ fn gathers(role: &ClusterRole) -> bool {
 
 /// Any cluster role may be chosen by those that gather, so a change to one concerns all of these.
 fn gatherers(_: &Change, world: &Snapshot) -> Vec<Key> {
-    let all = world.all::<ClusterRole>().unwrap_or_default();
-    all.iter().filter(|role| gathers(role)).map(|role| role.raw.key()).collect()
+    world.readable::<ClusterRole>().iter().filter(|role| gathers(role)).map(|role| role.raw.key()).collect()
 }
 
 /// The rules of the roles that are chosen, each once: by selector, then by name.
@@ -90,6 +89,17 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_role_that_can_not_be_read_keeps_no_other_asleep() {
+        let mut all = role("all", &[], "x");
+        all["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]});
+        let mut broken = role("broken", &[], "all");
+        broken["rules"] = json!("none");
+        let world = Snapshot::given(&RoleAggregation::watches(), &[all, broken]);
+        let change = Change { old: None, new: None, reached: kprov_schema::Revision(1) };
+        assert_eq!(gatherers(&change, &world), [Key::new("", "all")]);
     }
 
     #[test]

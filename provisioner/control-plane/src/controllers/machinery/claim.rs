@@ -142,7 +142,7 @@ fn tie<O: Selects>(mut action: Action, finalizers: &[&str]) -> Action {
 pub fn claimants<O: Selects>(change: &Change, world: &Snapshot) -> Vec<Key> {
     let mut keys: Vec<Key> = change.sides().filter_map(|entry| controller_key::<O>(&entry.raw)).collect();
     if let Some(orphan) = change.new.as_ref().filter(|one| one.owners().next().is_none() && !one.raw.is_deleting()) {
-        let all = world.in_namespace::<O>(&orphan.key.namespace).unwrap_or_default();
+        let all = world.readable_in::<O>(&orphan.key.namespace);
         let adopting = all.iter().filter(|one| selector::selects(&one.selector(), &orphan.raw));
         keys.extend(adopting.map(|one| one.raw.key()));
     }

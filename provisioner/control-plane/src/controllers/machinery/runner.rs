@@ -265,11 +265,10 @@ impl Doing<'_> {
             batch_size = if creating { (batch_size * 2).min(PARALLEL_ACTIONS) } else { 1 };
             let (context, source) = (self.context, self.source);
             let begun: Vec<_> = batch.into_iter().map(|action| one(context, source, action)).collect();
-            let results = join_all(begun).await;
-            for result in results {
-                let seen_later = result?.filter(|write| self.is_watched(write));
-                self.written.extend(seen_later);
-            }
+            let (written, ended) = told(join_all(begun).await);
+            let watched = written.into_iter().filter(|write| self.is_watched(write)).collect::<Vec<_>>();
+            self.written.extend(watched);
+            ended?;
         }
         Ok(())
     }
@@ -287,6 +286,18 @@ fn go_together(first: &Action, next: &Action) -> bool {
         | (Action::Delete { resource: one, .. }, Action::Delete { resource: other, .. }) => one == other,
         _ => false,
     }
+}
+
+/// What a batch wrote, and its first failure: beside that failure the others were written all the same.
+fn told(results: Vec<Result<Option<Written>, Stop>>) -> (Vec<Written>, Result<(), Stop>) {
+    let (mut written, mut ended) = (Vec::new(), Ok(()));
+    for result in results {
+        match result {
+            Ok(write) => written.extend(write),
+            Err(stop) => ended = ended.and(Err(stop)),
+        }
+    }
+    (written, ended)
 }
 
 /// Does one action; the write to wait for, if it made one.
@@ -390,6 +401,24 @@ async fn listed(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_beside_a_failure_is_waited_for() {
+        let pods = Resource::of::<k8s_openapi::api::core::v1::Pod>();
+        let at = |revision| Ok(Some(Written::At(pods.clone(), Revision(revision))));
+        let failed = || {
+            let status = Status::failure(403, "Forbidden", "no");
+            Err(Stop::Failed(Box::new(Failure { key: Key::new("a", "b"), resource: pods.clone(), status })))
+        };
+        let (written, ended) = told(vec![failed(), at(2), Ok(None), Err(Stop::Outdated), at(3)]);
+        let revisions = written.iter().map(|write| match write {
+            Written::At(_, revision) => revision.0,
+            Written::Deleted(..) | Written::Gone(..) => 0,
+        });
+        assert_eq!(revisions.collect::<Vec<_>>(), [2, 3]);
+        assert!(matches!(ended, Err(Stop::Failed(_))), "the first one is told");
+        assert!(told(vec![at(1)]).1.is_ok());
+    }
 
     #[test]
     fn backoff_doubles_up_to_a_minute() {

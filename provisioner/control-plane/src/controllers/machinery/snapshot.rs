@@ -120,6 +120,19 @@ impl Snapshot {
         seen(&self.of::<T>().in_namespace(namespace))
     }
 
+    /// Everything of a kind that can be read, for who asks whom a change concerns: what can't be is told of and left out, so
+    /// that one unreadable object does not keep all others asleep.
+    #[must_use]
+    pub fn readable<T: Typed + Send + Sync + 'static>(&self) -> Vec<Seen<T>> {
+        readable(&self.of::<T>().all())
+    }
+
+    /// The same of a namespace.
+    #[must_use]
+    pub fn readable_in<T: Typed + Send + Sync + 'static>(&self, namespace: &str) -> Vec<Seen<T>> {
+        readable(&self.of::<T>().in_namespace(namespace))
+    }
+
     /// What names `owner` among its owners.
     pub fn owned_by<T: Typed + Send + Sync + 'static>(&self, owner: &str) -> Result<Vec<Seen<T>>, Unreadable> {
         seen(&self.of::<T>().owned_by(&Uid(owner.to_owned())))
@@ -141,6 +154,14 @@ impl Snapshot {
         let selected = entries.iter().filter(|entry| labels.match_object(&entry.raw));
         selected.map(|entry| Seen::of(entry)).collect()
     }
+}
+
+fn readable<T: Typed + Send + Sync + 'static>(entries: &[Arc<Entry>]) -> Vec<Seen<T>> {
+    let read = |entry: &Arc<Entry>| {
+        let told = |error: &Unreadable| tracing::error!(object = %entry.key, %error, "it wakes nobody");
+        Seen::of(entry).inspect_err(told).ok()
+    };
+    entries.iter().filter_map(read).collect()
 }
 
 fn seen<T: Typed + Send + Sync + 'static>(entries: &[Arc<Entry>]) -> Result<Vec<Seen<T>>, Unreadable> {
