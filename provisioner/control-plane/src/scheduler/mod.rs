@@ -231,13 +231,18 @@ impl Scheduling {
 
     /// Takes a pod in; one that needs a node is returned.
     fn take_in_pod(&mut self, key: &Key) -> Option<Arc<Entry>> {
-        let entry = self.caches[&Resource::of::<Pod>()].get(key);
-        let Some((entry, pod)) = entry.and_then(|entry| {
-            let pod = entry.typed::<Pod>().inspect_err(|error| tracing::error!(%error, "pod is left out")).ok()?;
-            Some((entry, pod))
-        }) else {
+        let Some(entry) = self.caches[&Resource::of::<Pod>()].get(key) else {
             self.forget(key);
             return None;
+        };
+        let pod = match entry.typed::<Pod>() {
+            Ok(pod) => pod,
+            Err(error) => {
+                // What its node was counted to give it stays counted: it may well be running.
+                tracing::error!(%error, "pod is left as it was");
+                self.queue.remove(key);
+                return None;
+            }
         };
         if status::is_finished(&pod) {
             self.forget(key);
@@ -423,7 +428,11 @@ async fn bind(waits: Waits, first: Vec<claims::Prepare>, unbound: Vec<Key>, node
 fn default_spread(caches: &Caches, pod: &Object) -> Option<LabelSelector> {
     let mut pairs = BTreeMap::new();
     for service in caches[&Resource::of::<Service>()].in_namespace(pod.namespace()) {
-        let service = service.typed::<Service>().ok()?;
+        let Ok(service) =
+            service.typed::<Service>().inspect_err(|error| tracing::error!(%error, "service spreads nothing"))
+        else {
+            continue;
+        };
         let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|pairs| !pairs.is_empty());
         if let Some(selector) = selector.filter(|selector| has_labels(selector, pod)) {
             pairs.extend(selector.clone());
