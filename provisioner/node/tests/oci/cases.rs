@@ -133,6 +133,11 @@ async fn a_container_does_not_see_the_machine(f: &Fixture) {
     let mounts = facts["files"]["/proc/self/mountinfo"].as_str().unwrap();
     let own = |point: &str| point == "/" || ["/proc", "/sys", "/dev"].iter().any(|own| point.starts_with(own));
     assert!(mounts.lines().all(|line| own(line.split(' ').nth(4).unwrap())), "{mounts}");
+    let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+    assert!(
+        root.split(' ').nth(5).unwrap().split(',').any(|flag| flag == "nodev"),
+        "devices of images are none: {root}"
+    );
 }
 
 async fn users_come_from_the_image_and_the_pod(f: &Fixture) {

@@ -85,8 +85,8 @@ fn from_mask(mask: u64) -> BTreeSet<&'static str> {
 /// The capabilities of a container, without `CAP_`.
 ///
 /// The machine's own bounds apply to whole sets silently. One that was added by name and can't be had is an error, as is
-/// an unknown name. `devices` tells whether device access is held back by a control group; without that, the default
-/// set has no `MKNOD`, for a container could open the machine's disks.
+/// an unknown name. `devices` tells whether device access is held back by a control group; without that, only a privileged
+/// container has `MKNOD`, for with it one could open the machine's disks.
 pub(super) fn decide(
     wishes: &Privileges,
     bounds: &BTreeSet<&'static str>,
@@ -96,14 +96,20 @@ pub(super) fn decide(
     if let Some(name) = add.iter().flatten().find(|name| !bounds.contains(*name)) {
         return Err(format!("capability {name} can't be added: this machine does not grant it to kprov itself"));
     }
+    let mknod = wishes.privileged || devices;
+    if !mknod && add.contains(&Some("MKNOD")) {
+        let why = "nothing holds containers back from devices under control groups v2, so only privileged ones have it";
+        return Err(format!("capability MKNOD can't be added: {why}"));
+    }
     let mut set: BTreeSet<&'static str> = match (wishes.privileged || add.contains(&None), drop.contains(&None)) {
         (true, _) if wishes.privileged => return Ok(bounds.clone()),
         (_, true) => BTreeSet::new(),
         (true, false) => bounds.clone(),
-        (false, false) => {
-            DEFAULT.iter().copied().filter(|name| bounds.contains(name) && (devices || *name != "MKNOD")).collect()
-        }
+        (false, false) => DEFAULT.iter().copied().filter(|name| bounds.contains(name)).collect(),
     };
+    if !mknod {
+        set.remove("MKNOD");
+    }
     set.extend(add.into_iter().flatten());
     for name in drop.into_iter().flatten() {
         set.remove(name);
@@ -150,6 +156,22 @@ mod tests {
         assert_eq!(show(&[], &["ALL"], true), "AUDIT_WRITE CHOWN MKNOD NET_BIND_SERVICE NET_RAW SYS_BOOT");
         assert!(show(&["SYS_ADMIN"], &[], false).contains("does not grant"));
         assert!(show(&["FLY"], &[], false).contains("unknown"));
-        assert!(!decide(&Privileges::default(), &from_mask(u64::MAX), false).unwrap().contains("MKNOD"));
+    }
+
+    #[test]
+    fn nobody_makes_devices_that_nothing_holds_back() {
+        for (add, privileged, want) in [
+            (None, false, Ok(false)),
+            (Some("ALL"), false, Ok(false)),
+            (Some("MKNOD"), false, Err(())),
+            (Some("cap_mknod"), false, Err(())),
+            (None, true, Ok(true)),
+            (Some("MKNOD"), true, Ok(true)),
+        ] {
+            let wishes =
+                Privileges { add: add.into_iter().map(str::to_owned).collect(), privileged, ..Privileges::default() };
+            let has = decide(&wishes, &from_mask(u64::MAX), false).map(|set| set.contains("MKNOD"));
+            assert_eq!(has.map_err(drop), want, "{add:?} {privileged}");
+        }
     }
 }

@@ -149,7 +149,7 @@ fn reset_signals() -> Result<(), Fault> {
 fn make(launch: &Launch, site: &Site<'_>, stdout: OwnedFd, stderr: OwnedFd) -> Result<(i32, Timestamp), Fault> {
     let folder = site.folder.container(&launch.container.id);
     let rootfs = folder.join("rootfs");
-    mount_root(&launch.layers, &folder)
+    mount_root(&launch.layers, &folder, launch.spec.privileges.privileged)
         .map_err(|e| Fault::system("can't mount the container's root file system", e))?;
     let filter = write_document(launch, site, &folder, &rootfs)?.map(Rc::new);
     let (failed, failure) = pipe().map_err(|e| Fault::system("can't make a pipe", e))?;
@@ -199,8 +199,12 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Mounts the layers in a mount namespace that ends with the container, so there is nothing to unmount afterwards.
-fn mount_root(layers: &LayerList, folder: &Path) -> io::Result<()> {
+///
+/// Device nodes of an image open nothing: with control groups v2 nothing else would hold a container back from the
+/// machine's disks. What a container may use is in its `/dev`.
+fn mount_root(layers: &LayerList, folder: &Path, privileged: bool) -> io::Result<()> {
     const NONE: Option<&str> = None;
+    let flags = if privileged { MsFlags::empty() } else { MsFlags::MS_NODEV };
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
     for name in ["upper", "work", "rootfs"] {
@@ -217,9 +221,9 @@ fn mount_root(layers: &LayerList, folder: &Path) -> io::Result<()> {
     // The writable layer does not outlive the machine, so it need not be synced when the container goes.
     let fast = format!("{options},volatile");
     let target = folder.join("rootfs");
-    let mounted = mount(Some("overlay"), &target, Some("overlay"), MsFlags::empty(), Some(fast.as_str()));
+    let mounted = mount(Some("overlay"), &target, Some("overlay"), flags, Some(fast.as_str()));
     if mounted == Err(nix::errno::Errno::EINVAL) {
-        mount(Some("overlay"), &target, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+        mount(Some("overlay"), &target, Some("overlay"), flags, Some(options.as_str()))?;
     } else {
         mounted?;
     }
