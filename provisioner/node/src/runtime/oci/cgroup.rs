@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -102,8 +102,35 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Kills every process in it and below. New ones are looked for until none appears.
+    /// Kills every process in it and below, also those that make new ones faster than they could be killed one by one.
     pub(super) fn kill(&self) -> io::Result<()> {
+        if self.tell("cgroup.kill", "1")? {
+            return Ok(());
+        }
+        let frozen = self.tell("freezer.state", "FROZEN")?;
+        let killed = self.kill_each();
+        // What is frozen dies as it thaws.
+        if frozen {
+            self.tell("freezer.state", "THAWED")?;
+        }
+        killed
+    }
+
+    /// Writes to a file of the control group; whether a hierarchy has such a file.
+    fn tell(&self, file: &str, word: &str) -> io::Result<bool> {
+        let mut told = false;
+        for path in self.folders().map(|folder| folder.join(file)) {
+            match fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(word.as_bytes())) {
+                Ok(()) => told = true,
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(told)
+    }
+
+    /// New ones are looked for until none appears.
+    fn kill_each(&self) -> io::Result<()> {
         let mut killed = BTreeSet::new();
         loop {
             let mut pids = BTreeSet::new();
