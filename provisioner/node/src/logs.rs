@@ -72,7 +72,13 @@ pub fn open(
         Pod::deserialize(object.map()).map_err(|error| Status::failure(500, "InternalError", error.to_string()))?;
     let source = source(&pod, &options).map_err(|text| Status::failure(400, "BadRequest", text))?;
     let path = root.map(|root| PodFolder::of(root, &pod).log(&source.container, source.attempt));
-    let file = path.as_ref().and_then(|path| File::open(path).ok());
+    let file = match path.as_ref().map(File::open).transpose() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let text = format!("failed to open log file of {}: {error}", source.id);
+            return Err(Status::failure(500, "InternalError", text));
+        }
+        file => file.ok().flatten(),
+    };
     let (Some(path), Some(file)) = (path, file) else {
         // The answer is a success, as upstream's.
         let text = format!("unable to retrieve container logs for {}", source.id);

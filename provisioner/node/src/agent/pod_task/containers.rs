@@ -1,5 +1,7 @@
 //! Starts containers, and remembers how that went.
 
+use std::io::ErrorKind;
+
 use jiff::Timestamp;
 
 use super::{BackOff, ContainerState, Failure, Observed, PodEvent, PodTask, Reason, View, blocking, chain, resources};
@@ -105,8 +107,13 @@ impl PodTask {
             self.words.remove(&one.id);
             if let Some(folder) = self.folder() {
                 let log = folder.log(name, one.attempt);
-                // A log that nobody wrote is as gone as it should be.
-                let _ = blocking(move || std::fs::remove_file(log)).await;
+                match blocking(move || std::fs::remove_file(log)).await {
+                    // A log that nobody wrote is as gone as it should be.
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        tracing::warn!(container = one.id, %error, "the log of a dead container can't be removed");
+                    }
+                    _ => {}
+                }
             }
         }
     }

@@ -375,8 +375,9 @@ impl PodTask {
             preconditions: Preconditions { uid: Some(self.uid.0.clone()), resource_version: None },
             propagation: None,
         };
-        match self.context.client.delete(&Resource::of::<Pod>(), &self.object.key(), options).await {
-            Err(error) if !error.is_not_found() && !error.is_conflict() => {
+        let deleted = self.context.client.delete(&Resource::of::<Pod>(), &self.object.key(), options).await;
+        match deleted {
+            Err(error) if !error.is_not_found() && !self.is_replaced().await => {
                 tracing::warn!(pod = %self.object.key(), %error, "a pod can't be deleted; trying again");
                 Err(later(self.now(), RETRY))
             }
@@ -384,6 +385,14 @@ impl PodTask {
                 self.memory.deletion_sent = true;
                 Ok(())
             }
+        }
+    }
+
+    /// Whether the pod is gone and another one has its name by now, here or on another node.
+    async fn is_replaced(&self) -> bool {
+        match self.context.client.get(&Resource::of::<Pod>(), &self.object.key()).await {
+            Ok(there) => there.uid() != self.uid,
+            Err(error) => error.is_not_found() || error.reason() == kprov_schema::Reason::Forbidden,
         }
     }
 }
