@@ -1,5 +1,6 @@
 //! The socket on which a server says that it is ready, and is told what to do with its nodes.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 
@@ -56,6 +57,8 @@ pub(crate) fn bind(path: &Path) -> anyhow::Result<StdListener> {
         _ => {}
     }
     let listener = StdListener::bind(path).with_context(what)?;
+    // The folder may be one that others may enter; what listens here obeys whoever reaches it.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(what)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -125,7 +128,9 @@ mod tests {
         let path = folder.path().join("socket");
         let (ready, readiness) = watch::channel(false);
         let (sender, mut receiver) = orders();
-        tokio::spawn(serve(bind(&path).unwrap(), readiness, sender));
+        let socket = bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        tokio::spawn(serve(socket, readiness, sender));
         let off = Ask::Node(Power::Off, "node-1".into());
         let asked = async { (ask(&path, &Ask::Ready).await.unwrap(), ask(&path, &off).await.unwrap()) };
         let served = async {
