@@ -156,17 +156,15 @@ async fn an_ingress(client: &Client) -> Result<(), ClientError> {
     gone(client, &bundle(ingress::ingress())).await
 }
 
-/// Nothing makes volumes: the claim stays pending, and the pod that mounts it waits.
+/// The default class makes a volume as soon as a pod that mounts the claim has a node.
 async fn a_claim_and_a_deployment(client: &Client) -> Result<(), ClientError> {
     let both = claim::application();
     client.apply(&both).await?;
+    client.ready(&both, MINUTE).await?;
     assert!(!client.apply(&both).await?.changed(), "a second time nothing is written");
     let claim = json_of(client.get::<PersistentVolumeClaim>("my-pvc").await?);
-    assert_eq!(claim["status"]["phase"], "Pending");
+    assert_eq!(claim["status"]["phase"], "Bound");
     assert_eq!(claim["spec"]["resources"]["requests"], json!({"storage": "32Gi"}));
-    let late = client.ready(&both, Duration::from_millis(500)).await.unwrap_err().to_string();
-    assert!(late.contains("Deployment default/pvc-test: 0 of 1 pods are available"), "{late}");
-    assert!(late.contains("PersistentVolumeClaim default/my-pvc: no volume is bound to it yet"), "{late}");
 
     let labelled = claim::application().label("part", "storage");
     assert!(client.apply(&labelled).await?.changed());
