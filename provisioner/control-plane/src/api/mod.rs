@@ -26,6 +26,7 @@ mod owners;
 mod path;
 mod query;
 mod rbac;
+mod ready;
 mod registry;
 mod review;
 mod serve;

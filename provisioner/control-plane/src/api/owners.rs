@@ -17,6 +17,7 @@ use super::write::Proposal;
 use crate::store::Stored;
 
 /// What a proposal says of the owners.
+#[derive(Clone)]
 pub(crate) enum Owners {
     /// The writer owns what it changes.
     Changed,
@@ -24,6 +25,25 @@ pub(crate) enum Owners {
     Told(Managed),
     /// The change is the server's own: they stay who they were.
     Kept,
+}
+
+impl Owners {
+    /// `metadata.managedFields` after a write.
+    ///
+    /// None of the objects names its owners: `had` are those of the one that is there, `said` what the new one claims.
+    pub(crate) fn after(
+        self,
+        writer: &Writer<'_>,
+        (live, had): (Option<&Object>, Option<&Value>),
+        (object, said): (&Object, Option<&Value>),
+    ) -> Option<Value> {
+        match (self, live) {
+            (Self::Kept, _) => had.cloned(),
+            (Self::Told(managed), _) => managed.written(),
+            (Self::Changed, None) => writer.created(object, said),
+            (Self::Changed, Some(live)) => writer.updated(live, had, object, said),
+        }
+    }
 }
 
 /// A write, as far as owners are concerned.
@@ -36,7 +56,7 @@ pub(crate) struct Writer<'a> {
 
 impl Writer<'_> {
     /// `metadata.managedFields` of a new object; `said` is what the request says they are.
-    pub(crate) fn created(&self, object: &Object, said: Option<&Value>) -> Option<Value> {
+    fn created(&self, object: &Object, said: Option<&Value>) -> Option<Value> {
         self.scene(|scene| scene.update(None, object, Managed::before(None, said))).written()
     }
 
@@ -49,13 +69,7 @@ impl Writer<'_> {
     }
 
     /// The same of a changed object. Neither object names its owners: `had` are those of the one that is there.
-    pub(crate) fn updated(
-        &self,
-        live: &Object,
-        had: Option<&Value>,
-        object: &Object,
-        said: Option<&Value>,
-    ) -> Option<Value> {
+    fn updated(&self, live: &Object, had: Option<&Value>, object: &Object, said: Option<&Value>) -> Option<Value> {
         // Parts do not bring owners.
         let said = said.filter(|_| self.target.part.is_none());
         if said.is_none_or(|said| Some(said) == had) && live == object {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kprov_schema::kind::Write;
 use kprov_schema::managed::same_but_times;
-use kprov_schema::{Kind, Object, Status, Subresource, canonical, meta};
+use kprov_schema::{Kind, Object, Status};
 use serde_json::{Value, json};
 
 use super::admission::{self, Charge, Effects, Intent};
@@ -13,6 +13,7 @@ use super::errors;
 use super::lifecycle;
 use super::owners::{Owners, Writer};
 use super::query::{self, WriteOptions};
+use super::ready::{Ready, Shaped};
 use super::target::Target;
 use super::user::User;
 use super::verbs::{Outcome, Written};
@@ -25,26 +26,6 @@ const TRIES: usize = 16;
 pub(crate) fn unreadable(kind: &Kind, why: &str) -> Status {
     let (name, version) = (&kind.kind, kind.resource.api_version());
     errors::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
-}
-
-/// Fills in defaults, and brings the object into the form in which it is checked.
-///
-/// Gives the form in which it is written where that is another one.
-pub(crate) fn shape(kind: &Kind, object: &mut Object) -> Result<Option<Object>, Status> {
-    object.set(&["apiVersion"], kind.resource.api_version().into());
-    object.set(&["kind"], kind.kind.as_ref().into());
-    kind.fill_defaults(object).map_err(|why| unreadable(kind, &why))?;
-    Ok(canonical::given(kind, object).then(|| {
-        let mut written = object.clone();
-        canonical::written(kind, &mut written);
-        written
-    }))
-}
-
-/// Everything that is wrong with an object, as one error.
-pub(crate) fn check(kind: &Kind, object: &Object, old: Option<&Object>, write: Write) -> Result<(), Status> {
-    let errors = kind.validate(object, old, write).map_err(|why| unreadable(kind, &why))?;
-    if errors.is_empty() { Ok(()) } else { Err(errors::invalid(kind, object.name(), &errors)) }
 }
 
 /// The namespace of an object is that of the path, or none is named.
@@ -126,45 +107,12 @@ async fn once(
     old: &Arc<Stored>,
     proposal: Proposal,
 ) -> Result<Option<Written>, Status> {
-    let kind = &target.kind;
-    let Proposal { mut object, warnings, owners } = proposal;
-    let mut effects = Effects::with(warnings);
-    same_life(target, &object, old)?;
-    let said = object.remove(MANAGERS);
-    // Who owns what is no rule's matter: until the object is stored, it goes without.
+    same_life(target, &proposal.object, old)?;
+    let shaped = Shaped::of(&target.kind, proposal)?;
     let (live, had) = (Arc::new(old.object.without_managers()), old.object.managers());
     let intent = Intent { core, user, target, old: Some(&live), dry_run: options.dry_run };
-    let written = shape(kind, &mut object)?;
-    let managers = match owners {
-        Owners::Kept => had.cloned(),
-        Owners::Told(managed) => managed.written(),
-        Owners::Changed => {
-            let written = written.as_ref().unwrap_or(&object);
-            Writer { core, target, door, options }.updated(&live, had, written, said.as_ref())
-        }
-    };
-    if door == Write::Main {
-        admission::admit(&intent, &mut object, &mut effects)?;
-    }
-    if door == Write::Status {
-        admission::admit_status(&intent, &mut object)?;
-    }
-    meta::keep_on_update(&mut object, &live);
-    object.set(&["metadata", "resourceVersion"], old.revision.to_string().into());
-    if !is_own(door) {
-        kind.prepare(&mut object, Some(&live), door).map_err(|why| unreadable(kind, &why))?;
-        if door == Write::Main {
-            admission::allocate(&intent, &mut object, &mut effects)?;
-        }
-        canonical::given(kind, &mut object);
-        check(kind, &object, Some(&live), door)?;
-    }
-    if door == Write::Main {
-        admission::judge(&intent, &object)?;
-        let advice = kind.warnings(&object, Some(&live)).map_err(|why| unreadable(kind, &why))?;
-        effects.warnings.extend(advice);
-    }
-    canonical::canonicalise(kind, &mut object);
+    let Ready { mut object, managers, effects } =
+        shaped.ready(&intent, &Writer { core, target, door, options }, had)?;
     // Times alone are no change.
     if object == *live && same_but_times(had, managers.as_ref()) {
         return Ok(Some(Written { outcome: Outcome::Stored(old.clone()), warnings: effects.warnings }));
@@ -176,11 +124,6 @@ async fn once(
         return Ok(Some(Written { outcome: Outcome::Shown(object.into()), warnings: effects.warnings }));
     }
     commit(&intent, old, object, effects, &charge).await
-}
-
-/// Whether the change is the server's own, made from what the client said: the action's rules are all there are.
-fn is_own(door: Write) -> bool {
-    matches!(door, Write::Other(Subresource::Binding | Subresource::Eviction))
 }
 
 async fn commit(

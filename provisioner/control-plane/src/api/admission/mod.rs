@@ -13,6 +13,7 @@ mod storage;
 
 use std::sync::Arc;
 
+use kprov_schema::kind::Write;
 use kprov_schema::{Kind, Object, Status};
 
 pub(crate) use addresses::{Addresses, Ranges};
@@ -156,17 +157,13 @@ fn concerns(resource: Option<(&str, &str)>, kind: &Kind) -> bool {
     resource.is_none_or(|(group, plural)| kind.resource.group == group && kind.resource.plural == plural)
 }
 
-/// Runs all steps over an object that is to be written.
-pub(crate) fn admit(intent: &Intent<'_>, object: &mut Object, _: &mut Effects) -> Result<(), Status> {
-    run(STEPS, intent, object)
-}
-
-/// Runs all steps over an object whose status is to be written.
-pub(crate) fn admit_status(intent: &Intent<'_>, object: &mut Object) -> Result<(), Status> {
-    run(STATUS_STEPS, intent, object)
-}
-
-fn run(steps: &[Step], intent: &Intent<'_>, object: &mut Object) -> Result<(), Status> {
+/// Runs the steps of a door over an object that is to be written through it.
+pub(crate) fn admit(intent: &Intent<'_>, door: Write, object: &mut Object) -> Result<(), Status> {
+    let steps = match door {
+        Write::Main => STEPS,
+        Write::Status => STATUS_STEPS,
+        Write::Other(_) => &[],
+    };
     for step in steps.iter().filter(|step| concerns(step.resource, &intent.target.kind)) {
         (step.run)(intent, object).inspect_err(|status| refused(step.name, intent, status))?;
     }

@@ -1,17 +1,18 @@
 //! Creates an object.
 
 use kprov_schema::kind::Write;
-use kprov_schema::{Object, Status, canonical, meta};
+use kprov_schema::{Object, Status, meta};
 
 use super::{Outcome, Written};
-use crate::api::admission::{self, Charge, Effects, Intent};
+use crate::api::admission::{Charge, Intent};
 use crate::api::core::Core;
 use crate::api::errors;
 use crate::api::owners::{Owners, Writer};
 use crate::api::query::WriteOptions;
+use crate::api::ready::{Ready, Shaped};
 use crate::api::target::Target;
 use crate::api::user::User;
-use crate::api::write;
+use crate::api::write::{self, Proposal};
 use crate::store::{CommitError, Expect};
 
 /// How often a generated name is drawn before giving up.
@@ -32,18 +33,22 @@ pub(crate) async fn create(
     begin(core, target, &mut object)?;
     let base = object.text(&["metadata", "generateName"]).unwrap_or_default().to_owned();
     if !object.name().is_empty() || base.is_empty() {
-        return once(core, user, target, object, options, &owners).await;
+        return once(core, user, target, new(object, owners), options).await;
     }
     let mut last = None;
     for _ in 0..DRAWS {
         let mut object = object.clone();
         object.set(&["metadata", "name"], generate(core, &base).into());
-        match once(core, user, target, object, options, &owners).await {
+        match once(core, user, target, new(object, owners.clone()), options).await {
             Err(status) if status.already_exists() => last = Some(status),
             done => return done,
         }
     }
     Err(last.unwrap_or_else(|| errors::internal("no name could be generated")))
+}
+
+fn new(object: Object, owners: Owners) -> Proposal {
+    Proposal { object, warnings: Vec::new(), owners }
 }
 
 fn generate(core: &Core, base: &str) -> String {
@@ -71,34 +76,16 @@ async fn once(
     core: &Core,
     user: &User,
     target: &Target,
-    mut object: Object,
+    proposal: Proposal,
     options: &WriteOptions,
-    owners: &Owners,
 ) -> Result<Written, Status> {
     let kind = &target.kind;
-    let said = object.remove(write::MANAGERS);
-    // Defaults may name an object that the client left nameless.
-    let written = write::shape(kind, &mut object)?;
-    let target = target.named(object.name());
+    let shaped = Shaped::of(kind, proposal)?;
+    let target = target.named(shaped.name());
     let intent = Intent { core, user, target: &target, old: None, dry_run: options.dry_run };
-    let mut effects = Effects::default();
-    let managers = match owners {
-        Owners::Told(managed) => managed.clone().written(),
-        Owners::Changed => {
-            let written = written.as_ref().unwrap_or(&object);
-            Writer { core, target: &target, door: Write::Main, options }.created(written, said.as_ref())
-        }
-        Owners::Kept => None,
-    };
-    admission::admit(&intent, &mut object, &mut effects)?;
-    kind.prepare(&mut object, None, Write::Main).map_err(|why| write::unreadable(kind, &why))?;
-    admission::allocate(&intent, &mut object, &mut effects)?;
-    canonical::given(kind, &mut object);
-    write::check(kind, &object, None, Write::Main)?;
-    admission::judge(&intent, &object)?;
+    let writer = Writer { core, target: &target, door: Write::Main, options };
+    let Ready { mut object, managers, mut effects } = shaped.ready(&intent, &writer, None)?;
     let charge = Charge::of(&intent, &object, Write::Main)?;
-    effects.warnings.extend(kind.warnings(&object, None).map_err(|why| write::unreadable(kind, &why))?);
-    canonical::canonicalise(kind, &mut object);
     write::set_managers(&mut object, managers);
     if options.dry_run {
         charge.ops(&intent)?;
