@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kprov_schema::decode::Target as Decoding;
 use kprov_schema::kind::Write;
-use kprov_schema::{FieldError, Key, Object, Resource, Status, Subresource};
+use kprov_schema::{FieldError, Object, Resource, Status, Subresource};
 use serde_json::{Value, json};
 
 use super::core::Core;
@@ -232,7 +233,7 @@ fn bound_to_pod_of(node: &str, call: &Call<'_>) -> Result<(), Status> {
     if text("uid").is_empty() {
         return refuse("node requested token bound to a pod without a uid");
     }
-    let pod = find(call.core, "pods", &call.target.key.namespace, text("name"))?;
+    let pod = find(call.core, &Resource::of::<Pod>(), &call.target.key.namespace, text("name"))?;
     if pod.text(&["spec", "nodeName"]) != Some(node) {
         return refuse("node requested token bound to a pod scheduled on a different node");
     }
@@ -242,22 +243,22 @@ fn bound_to_pod_of(node: &str, call: &Call<'_>) -> Result<(), Status> {
 /// What the token is bound to beside the account; a pod's token also names the pod's node.
 fn binding_of(core: &Core, target: &Target, request: &Object, account: &Object) -> Result<Vec<Bound>, Status> {
     let text = |field: &str| request.text(&["spec", "boundObjectRef", field]).unwrap_or_default();
-    let (claim, plural, namespace) = match text("kind") {
+    let (claim, resource, namespace) = match text("kind") {
         "" => return Ok(Vec::new()),
-        "Pod" => ("pod", "pods", target.key.namespace.as_str()),
-        "Secret" => ("secret", "secrets", target.key.namespace.as_str()),
-        "Node" => ("node", "nodes", ""),
+        "Pod" => ("pod", Resource::of::<Pod>(), target.key.namespace.as_str()),
+        "Secret" => ("secret", Resource::of::<Secret>(), target.key.namespace.as_str()),
+        "Node" => ("node", Resource::of::<Node>(), ""),
         other => {
             return Err(errors::bad_request(format!("cannot bind token for serviceaccount to object type {other}")));
         }
     };
-    let found = find(core, plural, namespace, text("name"))?;
+    let found = find(core, &resource, namespace, text("name"))?;
     let uid = text("uid");
     if !uid.is_empty() && found.uid().0 != uid {
         let message = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
         );
-        return Err(errors::conflict(&core_resource(plural), plural, text("name"), &message));
+        return Err(errors::conflict(&resource, &resource.plural, text("name"), &message));
     }
     let mut bound = vec![Bound { kind: claim, name: found.name().to_owned(), uid: found.uid().0 }];
     if claim == "pod" {
@@ -267,21 +268,15 @@ fn binding_of(core: &Core, target: &Target, request: &Object, account: &Object) 
             return Err(errors::forbidden(resource, account.name(), message));
         }
         if let Some(node) = found.text(&["spec", "nodeName"]).filter(|node| !node.is_empty())
-            && let Ok(node) = find(core, "nodes", "", node)
+            && let Some(node) = core.get::<Node>("", node)
         {
-            bound.push(Bound { kind: "node", name: node.name().to_owned(), uid: node.uid().0 });
+            bound.push(Bound { kind: "node", name: node.object.name().to_owned(), uid: node.object.uid().0 });
         }
     }
     Ok(bound)
 }
 
-fn core_resource(plural: &'static str) -> Resource {
-    Resource { group: "".into(), version: "v1".into(), plural: plural.into() }
-}
-
-fn find(core: &Core, plural: &'static str, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
-    let resource = core_resource(plural);
-    let key = crate::store::StoreKey::new(&resource, &Key::new(namespace, name));
-    let found = core.store.get(&key).ok_or_else(|| errors::not_found(&resource, name))?;
+fn find(core: &Core, resource: &Resource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+    let found = core.find(resource, namespace, name).ok_or_else(|| errors::not_found(resource, name))?;
     Ok(found.object.clone())
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kprov_schema::selector::Fields;
 use kprov_schema::{Key, Kind, Resource, Status, Subresource};
 
@@ -10,7 +11,6 @@ use super::errors;
 use super::path::Place;
 use super::subresource;
 use super::user::User;
-use crate::store::{Prefix, StoreKey};
 
 /// What somebody wants to do.
 #[derive(Clone, Debug, Default)]
@@ -252,39 +252,30 @@ fn own_pods(by: &ByNode<'_>) -> bool {
     }
 }
 
-fn pods() -> Resource {
-    Resource { group: "".into(), version: "v1".into(), plural: "pods".into() }
-}
-
 fn is_own_pod(by: &ByNode<'_>) -> bool {
     let place = &by.wanted.place;
-    let key = StoreKey::new(&pods(), &Key::new(place.namespace.as_str(), place.name.as_str()));
+    let pod = by.core.get::<Pod>(&place.namespace, &place.name);
     // A pod that is gone by now tells nothing: the answer is that it is not there.
-    by.core.store.get(&key).is_none_or(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node))
+    pod.is_none_or(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node))
 }
 
 /// Whether a pod of the node uses the object named.
 fn used(by: &ByNode<'_>, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
     let place = &by.wanted.place;
     let name = by.wanted.only_name.as_deref().filter(|_| place.name.is_empty()).unwrap_or(&place.name);
-    let Ok(page) = by.core.store.list(&Prefix::namespace(&pods(), &place.namespace), None, None, None) else {
-        return false;
-    };
-    page.items.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node) && uses(&pod.object, name))
+    let Ok(pods) = by.core.list::<Pod>(&place.namespace) else { return false };
+    pods.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node) && uses(&pod.object, name))
 }
 
 /// Whether a claim that a pod of the node uses is bound to the volume named.
 fn holds_volume(by: &ByNode<'_>) -> bool {
     let ByNode { core, node, wanted } = *by;
     let name = &wanted.place.name;
-    let at = |plural: &'static str, key: Key| {
-        let resource = Resource { group: "".into(), version: "v1".into(), plural: plural.into() };
-        core.store.get(&StoreKey::new(&resource, &key))
-    };
-    let Some(volume) = at("persistentvolumes", Key::new("", name.as_str())) else { return false };
+    let Some(volume) = core.get::<PersistentVolume>("", name) else { return false };
     let claim = |field: &str| volume.object.text(&["spec", "claimRef", field]).unwrap_or_default().to_owned();
     let claim = Key::new(claim("namespace"), claim("name"));
-    let bound = at("persistentvolumeclaims", claim.clone())
+    let bound = core
+        .get::<PersistentVolumeClaim>(&claim.namespace, &claim.name)
         .is_some_and(|claim| claim.object.text(&["spec", "volumeName"]) == Some(name));
     let place = Place { namespace: claim.namespace, name: claim.name, ..Place::default() };
     let wanted = Attributes { place, ..Attributes::default() };

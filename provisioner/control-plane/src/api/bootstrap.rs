@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::{Endpoints, Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kprov_schema::rules::priority_class::SYSTEM_CLASSES;
 use kprov_schema::{Key, Object, Resource, Status};
 use serde_json::{Value, json};
@@ -16,16 +19,12 @@ use crate::client::Verbs;
 /// The namespaces that every cluster has.
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
-fn resource(group: &'static str, plural: &'static str) -> Resource {
-    Resource { group: group.into(), version: "v1".into(), plural: plural.into() }
-}
-
 /// Makes what is missing; kinds that are not served are passed over. `port` is where the server listens.
 pub(crate) async fn bootstrap(core: &Arc<Core>, port: u16) -> Result<(), Status> {
     let client = InProcess::new(core.clone(), User::component("system:apiserver"));
     for name in NAMESPACES {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        ensure(core, &client, &resource("", "namespaces"), object).await?;
+        ensure::<Namespace>(core, &client, object).await?;
     }
     default_roles(core, &client).await?;
     for class in SYSTEM_CLASSES {
@@ -33,17 +32,17 @@ pub(crate) async fn bootstrap(core: &Arc<Core>, port: u16) -> Result<(), Status>
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": class.name},
             "value": class.value, "description": class.description, "preemptionPolicy": "PreemptLowerPriority",
         });
-        ensure(core, &client, &resource("scheduling.k8s.io", "priorityclasses"), object).await?;
+        ensure::<PriorityClass>(core, &client, object).await?;
     }
-    let (services, address) = (resource("", "services"), core.config.advertise);
-    ensure(core, &client, &services, service(&core.config.service_address().to_string(), port)).await?;
+    let address = core.config.advertise;
+    ensure::<Service>(core, &client, service(&core.config.service_address().to_string(), port)).await?;
     // Nobody else reaches a loopback address, so the service then has no endpoint.
     if address.is_loopback() {
         return Ok(());
     }
-    ensure(core, &client, &resource("", "endpoints"), endpoints(&address.to_string(), port)).await?;
+    ensure::<Endpoints>(core, &client, endpoints(&address.to_string(), port)).await?;
     let slice = slice(&address.to_string(), address.is_ipv4(), port);
-    ensure(core, &client, &resource("discovery.k8s.io", "endpointslices"), slice).await
+    ensure::<EndpointSlice>(core, &client, slice).await
 }
 
 /// Makes the roles and bindings that every cluster has, or adds what they lack; all at once, for one write to the disk.
@@ -70,7 +69,8 @@ async fn default_roles(core: &Core, client: &InProcess) -> Result<(), Status> {
 }
 
 /// Creates an object, or brings what the server decides about an existing one up to date.
-async fn ensure(core: &Core, client: &InProcess, resource: &Resource, object: Value) -> Result<(), Status> {
+async fn ensure<T: k8s_openapi::Resource>(core: &Core, client: &InProcess, object: Value) -> Result<(), Status> {
+    let resource = &Resource::of::<T>();
     if core.registry().of(resource).is_none() {
         return Ok(());
     }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
-use kprov_schema::{Kind, Resource, Status};
+use k8s_openapi::api::core::v1::Service;
+use kprov_schema::{Key, Kind, Resource, Status};
 use tokio::sync::watch;
 
 use super::admission::{Addresses, Ranges};
@@ -17,7 +18,7 @@ use super::target::Target;
 use super::tokens::Tokens;
 use crate::client::node::NodeApi;
 use crate::pki::Pki;
-use crate::store::{Prefix, Store};
+use crate::store::{Prefix, Store, StoreKey, Stored};
 use crate::world::World;
 
 /// How the server is reached, with the ranges that it gives addresses from.
@@ -105,8 +106,8 @@ impl Core {
         store: Store,
         pki: Arc<Pki>,
     ) -> Result<Arc<Self>, Status> {
-        let services = Resource { group: "".into(), version: "v1".into(), plural: "services".into() };
-        let stored = store.list(&Prefix::resource(&services), None, None, None).map_err(errors::unreadable)?;
+        let services = Prefix::resource(&Resource::of::<Service>());
+        let stored = store.list(&services, None, None, None).map_err(errors::unreadable)?;
         let ranges = Ranges { services: config.services, node_ports: config.node_ports.clone() };
         let addresses = Addresses::new(ranges, stored.items.iter().map(|stored| &*stored.object));
         let tokens = Tokens::new(pki.service_account_key(), &config.domain)?;
@@ -155,8 +156,32 @@ impl Core {
     }
 
     /// What a client in process means by a resource and a key.
-    pub(crate) fn target(&self, resource: &Resource, key: &kprov_schema::Key) -> Result<Target, Status> {
+    pub(crate) fn target(&self, resource: &Resource, key: &Key) -> Result<Target, Status> {
         Ok(Target { kind: self.kind(resource)?, key: key.clone(), part: None })
+    }
+
+    /// The object of a built-in kind; cluster-scoped ones are in the namespace `""`.
+    pub(crate) fn get<T: k8s_openapi::Resource>(&self, namespace: &str, name: &str) -> Option<Arc<Stored>> {
+        self.find(&Resource::of::<T>(), namespace, name)
+    }
+
+    /// The same where the kind is known only when it runs.
+    pub(crate) fn find(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Arc<Stored>> {
+        self.store.get(&StoreKey::new(resource, &Key::new(namespace, name)))
+    }
+
+    /// All objects of a built-in kind.
+    pub(crate) fn all<T: k8s_openapi::Resource>(&self) -> Result<Vec<Arc<Stored>>, Status> {
+        self.within(&Prefix::resource(&Resource::of::<T>()))
+    }
+
+    /// The objects of a built-in kind in one namespace.
+    pub(crate) fn list<T: k8s_openapi::Resource>(&self, namespace: &str) -> Result<Vec<Arc<Stored>>, Status> {
+        self.within(&Prefix::namespace(&Resource::of::<T>(), namespace))
+    }
+
+    fn within(&self, prefix: &Prefix) -> Result<Vec<Arc<Stored>>, Status> {
+        Ok(self.store.list(prefix, None, None, None).map_err(errors::unreadable)?.items)
     }
 
     pub(crate) fn attach_node(&self, name: String, node: Arc<dyn NodeApi>) {

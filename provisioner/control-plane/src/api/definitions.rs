@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kprov_schema::kind::Write;
 use kprov_schema::{KINDS, Key, Kind, Object, Resource, Status, custom};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 const AGAIN_SECONDS: i64 = 5;
 
 fn resource() -> Resource {
-    Resource { group: "apiextensions.k8s.io".into(), version: "v1".into(), plural: "customresourcedefinitions".into() }
+    Resource::of::<CustomResourceDefinition>()
 }
 
 /// What changes in a definition when its deletion begins.
@@ -67,13 +68,9 @@ fn is_true(definition: &Object, condition: &str) -> bool {
     conditions.into_iter().flatten().any(|one| one["type"] == condition && one["status"] == "True")
 }
 
-fn stored(core: &Core) -> Result<Vec<Arc<Stored>>, Status> {
-    Ok(core.store.list(&Prefix::resource(&resource()), None, None, None).map_err(errors::unreadable)?.items)
-}
-
 /// Serves what is established already; called before the server is ready.
 pub(crate) fn load(core: &Core) -> Result<(), Status> {
-    let definitions = stored(core)?;
+    let definitions = core.all::<CustomResourceDefinition>()?;
     Kinds::default().serve(core, definitions.iter().map(|stored| &*stored.object));
     Ok(())
 }
@@ -158,7 +155,7 @@ impl Work {
     /// Attends to every definition once; the answer is whether one waits for its objects to go.
     async fn round(&mut self, core: &Arc<Core>) -> Result<bool, Status> {
         let now = core.world.clock.now();
-        let before = stored(core)?;
+        let before = core.all::<CustomResourceDefinition>()?;
         let decided = names::accept(before.iter().map(|stored| &*stored.object), now);
         let after = before.iter().zip(&decided).map(|(stored, new)| new.as_ref().unwrap_or(&stored.object));
         self.kinds.serve(core, after);

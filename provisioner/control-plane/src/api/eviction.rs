@@ -19,7 +19,6 @@ use super::target::Target;
 use super::verbs::delete::{delete, meets};
 use super::write::{self, Proposal};
 use crate::client::Preconditions;
-use crate::store::Prefix;
 
 const REFUSAL: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 const CAUSE: &str = "DisruptionBudget";
@@ -95,10 +94,8 @@ fn resource() -> Resource {
 }
 
 fn budgets(call: &Call<'_>, pod: &Object) -> Result<Vec<PodDisruptionBudget>, Status> {
-    let place = Prefix::namespace(&resource(), pod.namespace());
-    let all = call.core.store.list(&place, None, None, None).map_err(errors::unreadable)?;
     let mut found = Vec::new();
-    for one in &all.items {
+    for one in call.core.list::<PodDisruptionBudget>(pod.namespace())? {
         let budget = PodDisruptionBudget::from_object(&one.object).map_err(errors::internal)?;
         let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
         if selector.is_some_and(|selector| Labels::of(selector).is_ok_and(|labels| labels.match_object(pod))) {

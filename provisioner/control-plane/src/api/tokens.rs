@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
 use kprov_schema::{Key, Resource, Status};
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
@@ -46,7 +47,11 @@ pub(crate) struct Grant {
 }
 
 /// Objects that a token may be bound to, by their claim, with where they are kept.
-const BINDABLE: &[(&str, &str, bool)] = &[("pod", "pods", true), ("secret", "secrets", true), ("node", "nodes", false)];
+const BINDABLE: &[(&str, Resource, bool)] = &[
+    ("pod", Resource::of::<Pod>(), true),
+    ("secret", Resource::of::<Secret>(), true),
+    ("node", Resource::of::<Node>(), false),
+];
 
 impl Tokens {
     /// Reads the key: PKCS#8, ECDSA P-256.
@@ -119,9 +124,8 @@ impl Tokens {
     }
 }
 
-fn lives(store: &Store, plural: &'static str, key: &Key, uid: &str) -> bool {
-    let resource = Resource { group: "".into(), version: "v1".into(), plural: plural.into() };
-    store.get(&StoreKey::new(&resource, key)).is_some_and(|stored| stored.object.uid().0 == uid)
+fn lives(store: &Store, resource: &Resource, key: &Key, uid: &str) -> bool {
+    store.get(&StoreKey::new(resource, key)).is_some_and(|stored| stored.object.uid().0 == uid)
 }
 
 fn user(claims: &Value, store: &Store) -> Option<User> {
@@ -129,17 +133,17 @@ fn user(claims: &Value, store: &Store) -> Option<User> {
     let namespace = about["namespace"].as_str()?;
     let account = about["serviceaccount"]["name"].as_str()?;
     let uid = about["serviceaccount"]["uid"].as_str()?;
-    if !lives(store, "serviceaccounts", &Key::new(namespace, account), uid) {
+    if !lives(store, &Resource::of::<ServiceAccount>(), &Key::new(namespace, account), uid) {
         return None;
     }
     let id = claims["jti"].as_str().unwrap_or_default();
     let mut extra = vec![("authentication.kubernetes.io/credential-id".to_owned(), format!("JTI={id}"))];
-    for (claim, plural, namespaced) in BINDABLE {
+    for (claim, resource, namespaced) in BINDABLE {
         let Some(bound) = about.get(*claim) else { continue };
         let (name, uid) = (bound["name"].as_str()?, bound["uid"].as_str()?);
         let key = Key::new(if *namespaced { namespace } else { "" }, name);
         // A pod's token also names its node, which a pod may outlive.
-        if *claim != "node" && !lives(store, plural, &key, uid) {
+        if *claim != "node" && !lives(store, resource, &key, uid) {
             return None;
         }
         extra.push((format!("authentication.kubernetes.io/{claim}-name"), name.to_owned()));

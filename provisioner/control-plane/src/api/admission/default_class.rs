@@ -2,19 +2,18 @@
 //!
 //! Source: `plugin/pkg/admission/network/defaultingressclass`.
 
-use kprov_schema::{Object, Resource, Status};
+use k8s_openapi::api::networking::v1::IngressClass;
+use kprov_schema::{Object, Status};
 
 use super::Intent;
-use crate::api::errors;
-use crate::store::Prefix;
 
 /// The annotation by which an ingress named its class before there was a field for it.
 const OLD_INGRESS_CLASS: &str = "kubernetes.io/ingress.class";
 
 /// The name of the newest class of a kind that carries `annotation`; of equally old ones the first by name.
-fn newest_default(intent: &Intent<'_>, classes: &Resource, annotation: &str) -> Result<Option<String>, Status> {
-    let all = intent.core.store.list(&Prefix::resource(classes), None, None, None).map_err(errors::unreadable)?;
-    let marked = all.items.iter().map(|one| &one.object).filter(|one| one.annotation(annotation) == Some("true"));
+fn newest_default<T: k8s_openapi::Resource>(intent: &Intent<'_>, annotation: &str) -> Result<Option<String>, Status> {
+    let all = intent.core.all::<T>()?;
+    let marked = all.iter().map(|one| &one.object).filter(|one| one.annotation(annotation) == Some("true"));
     let made = |class: &Object| class.text(&["metadata", "creationTimestamp"]).unwrap_or_default().to_owned();
     let newest = marked.max_by(|a, b| made(a).cmp(&made(b)).then_with(|| b.name().cmp(a.name())));
     Ok(newest.map(|class| class.name().to_owned()))
@@ -26,8 +25,7 @@ pub(super) fn ingress(intent: &Intent<'_>, ingress: &mut Object) -> Result<(), S
     if intent.old.is_some() || named || ingress.annotation(OLD_INGRESS_CLASS).is_some() {
         return Ok(());
     }
-    let classes = Resource { group: "networking.k8s.io".into(), version: "v1".into(), plural: "ingressclasses".into() };
-    if let Some(class) = newest_default(intent, &classes, "ingressclass.kubernetes.io/is-default-class")? {
+    if let Some(class) = newest_default::<IngressClass>(intent, "ingressclass.kubernetes.io/is-default-class")? {
         ingress.set(FIELD, class.into());
     }
     Ok(())

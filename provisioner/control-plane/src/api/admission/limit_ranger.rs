@@ -8,13 +8,12 @@ use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, Persiste
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use kprov_schema::quantity::Quantity;
 use kprov_schema::rules::pod::totals;
-use kprov_schema::{Object, Resource, Status, Typed};
+use kprov_schema::{Object, Status, Typed};
 use serde_json::{Value, json};
 
 use super::Intent;
 use crate::api::errors;
 use crate::api::write;
-use crate::store::Prefix;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -26,11 +25,10 @@ fn forbidden(intent: &Intent<'_>, object: &Object, why: &str) -> Status {
 
 /// The items of all limit ranges of the object's namespace, those of each together.
 fn ranges(intent: &Intent<'_>) -> Result<Vec<Vec<LimitRangeItem>>, Status> {
-    let place = Prefix::namespace(&Resource::of::<LimitRange>(), &intent.target.key.namespace);
-    let page = intent.core.store.list(&place, None, None, None).map_err(errors::unreadable)?;
+    let all = intent.core.list::<LimitRange>(&intent.target.key.namespace)?;
     let read = |object: &Object| LimitRange::from_object(object).map_err(errors::internal);
     let items = |range: LimitRange| range.spec.map(|spec| spec.limits).unwrap_or_default();
-    page.items.iter().map(|stored| read(&stored.object).map(items)).collect()
+    all.iter().map(|stored| read(&stored.object).map(items)).collect()
 }
 
 fn amounts(field: Option<&BTreeMap<String, Text>>) -> Amounts {

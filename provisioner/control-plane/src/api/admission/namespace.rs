@@ -1,18 +1,14 @@
 //! Objects live in namespaces that are there, and new ones only in those that stay.
 
-use kprov_schema::{Key, Object, Resource, Status};
+use k8s_openapi::api::core::v1::Namespace;
+use kprov_schema::{Object, Resource, Status};
 use serde_json::Value;
 
 use super::Intent;
 use crate::api::errors;
-use crate::store::StoreKey;
 
 /// Namespaces that can't be deleted.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
-
-fn namespaces() -> Resource {
-    Resource { group: "".into(), version: "v1".into(), plural: "namespaces".into() }
-}
 
 pub(super) fn exists(intent: &Intent<'_>, object: &mut Object) -> Result<(), Status> {
     let target = intent.target;
@@ -20,9 +16,9 @@ pub(super) fn exists(intent: &Intent<'_>, object: &mut Object) -> Result<(), Sta
         return Ok(());
     }
     let name = target.key.namespace.as_str();
-    let namespaces = namespaces();
-    let found = intent.core.store.get(&StoreKey::new(&namespaces, &Key::new("", name)));
-    let Some(namespace) = found else { return Err(errors::not_found(&namespaces, name)) };
+    let Some(namespace) = intent.core.get::<Namespace>("", name) else {
+        return Err(errors::not_found(&Resource::of::<Namespace>(), name));
+    };
     let ending = namespace.object.is_deleting()
         || namespace.object.at(&["status", "phase"]).and_then(Value::as_str) == Some("Terminating");
     if ending { Err(errors::terminating(&target.kind.resource, object.name(), name)) } else { Ok(()) }

@@ -2,31 +2,27 @@
 
 use std::sync::Arc;
 
-use kprov_schema::{Key, Object, Resource, Status};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kprov_schema::{Object, Status};
 use serde_json::{Value, json};
 
 use super::Intent;
 use crate::api::errors;
-use crate::store::{Prefix, StoreKey};
 
 /// Seconds that a pod stays on a node that is not ready or can't be reached.
 const TOLERATION_SECONDS: i64 = 300;
 
 /// The priority class of pods that name none: of several the one of the lowest value.
 pub(super) fn default_priority(intent: &Intent<'_>) -> Result<Option<Arc<Object>>, Status> {
-    let classes = cluster_wide("scheduling.k8s.io", "priorityclasses");
-    let all = intent.core.store.list(&Prefix::resource(&classes), None, None, None).map_err(errors::unreadable)?;
-    let defaults = all.items.iter().filter(|one| is_default(&one.object));
+    let all = intent.core.all::<PriorityClass>()?;
+    let defaults = all.iter().filter(|one| is_default(&one.object));
     Ok(defaults.min_by_key(|one| class_of(&one.object).value).map(|one| one.object.clone()))
 }
 
 /// Whether a priority class is that of pods that name none.
 pub(super) fn is_default(class: &Object) -> bool {
     class.at(&["globalDefault"]) == Some(&Value::Bool(true))
-}
-
-fn cluster_wide(group: &'static str, plural: &'static str) -> Resource {
-    Resource { group: group.into(), version: "v1".into(), plural: plural.into() }
 }
 
 fn forbidden(intent: &Intent<'_>, pod: &Object, message: &str) -> Status {
@@ -52,12 +48,11 @@ fn class_of(object: &Object) -> Class {
 
 /// The class that a pod names, or the cluster's default one.
 fn class(intent: &Intent<'_>, pod: &Object) -> Result<Option<Class>, Status> {
-    let classes = cluster_wide("scheduling.k8s.io", "priorityclasses");
     let name = pod.text(&["spec", "priorityClassName"]).unwrap_or_default();
     if name.is_empty() {
         return Ok(default_priority(intent)?.map(|found| class_of(&found)));
     }
-    match intent.core.store.get(&StoreKey::new(&classes, &Key::new("", name))) {
+    match intent.core.get::<PriorityClass>("", name) {
         Some(found) => Ok(Some(class_of(&found.object))),
         None => Err(forbidden(intent, pod, &format!("no PriorityClass with name {name} was found"))),
     }
@@ -119,8 +114,7 @@ pub(super) fn runtime_class(intent: &Intent<'_>, pod: &mut Object) -> Result<(),
     if intent.old.is_some() {
         return Ok(());
     }
-    let classes = cluster_wide("node.k8s.io", "runtimeclasses");
-    if intent.core.store.get(&StoreKey::new(&classes, &Key::new("", name))).is_some() {
+    if intent.core.get::<RuntimeClass>("", name).is_some() {
         return Ok(());
     }
     Err(forbidden(intent, pod, &format!("pod rejected: RuntimeClass \"{name}\" not found")))

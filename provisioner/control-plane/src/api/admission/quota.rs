@@ -9,12 +9,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kprov_schema::kind::Write;
 use kprov_schema::quota::{Counted, Demand, written};
-use kprov_schema::{Object, Resource, Status, Typed};
+use kprov_schema::{Object, Status, Typed};
 
 use super::{Effects, Intent};
 use crate::api::errors;
 use crate::api::write;
-use crate::store::{Amend, Amendment, CommitError, Committed, Effect, Expect, Op, Prefix, Stored, Txn};
+use crate::store::{Amend, Amendment, CommitError, Committed, Effect, Expect, Op, Stored, Txn};
 
 /// How often a write is judged anew because a quota has changed in between.
 const TRIES: usize = 16;
@@ -88,8 +88,7 @@ impl Charge {
 }
 
 fn quotas(intent: &Intent<'_>) -> Result<Vec<Arc<Stored>>, Status> {
-    let place = Prefix::namespace(&Resource::of::<ResourceQuota>(), &intent.target.key.namespace);
-    Ok(intent.core.store.list(&place, None, None, None).map_err(errors::unreadable)?.items)
+    intent.core.list::<ResourceQuota>(&intent.target.key.namespace)
 }
 
 fn booked(demand: &Demand, stored: &Stored) -> Amendment {

@@ -2,12 +2,12 @@
 //!
 //! Source: `plugin/pkg/admission/serviceaccount`.
 
-use kprov_schema::{Key, Object, Resource, Status};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kprov_schema::{Object, Status};
 use serde_json::{Value, json};
 
 use super::Intent;
 use crate::api::errors;
-use crate::store::StoreKey;
 
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
@@ -29,8 +29,7 @@ pub(super) fn admit(intent: &Intent<'_>, pod: &mut Object) -> Result<(), Status>
     let name = pod.text(&["spec", "serviceAccountName"]).unwrap_or_default().to_owned();
     pod.set(&["spec", "serviceAccount"], name.as_str().into());
     let namespace = &intent.target.key.namespace;
-    let accounts = Resource { group: "".into(), version: "v1".into(), plural: "serviceaccounts".into() };
-    let Some(account) = intent.core.store.get(&StoreKey::new(&accounts, &Key::new(namespace.as_str(), &*name))) else {
+    let Some(account) = intent.core.get::<ServiceAccount>(namespace, &name) else {
         let message =
             format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
         return Err(forbidden(intent, pod, &message));

@@ -2,23 +2,19 @@
 
 use std::cmp::Reverse;
 
+use k8s_openapi::api::storage::v1::StorageClass;
 use kprov_schema::rules::storage_class::DEFAULT;
-use kprov_schema::{Key, Object, Resource, Status};
+use kprov_schema::{Object, Status};
 use serde_json::{Value, json};
 
 use super::Intent;
 use crate::api::errors;
-use crate::store::{Prefix, StoreKey};
 
 /// Keeps a volume while it is bound; a controller takes it away.
 pub(crate) const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
 /// Keeps a claim while a pod uses it; a controller takes it away.
 pub(crate) const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
-
-fn classes() -> Resource {
-    Resource { group: "storage.k8s.io".into(), version: "v1".into(), plural: "storageclasses".into() }
-}
 
 pub(super) fn protect_volume(intent: &Intent<'_>, volume: &mut Object) -> Result<(), Status> {
     protect(intent, volume, VOLUME_FINALIZER);
@@ -44,13 +40,13 @@ pub(super) fn default_class(intent: &Intent<'_>, claim: &mut Object) -> Result<(
     if intent.old.is_some() || named || claim.annotation(OLD_CLASS).is_some() {
         return Ok(());
     }
-    let all = intent.core.store.list(&Prefix::resource(&classes()), None, None, None).map_err(errors::unreadable)?;
+    let all = intent.core.all::<StorageClass>()?;
     let is_default = |class: &Object| DEFAULT.iter().any(|key| class.annotation(key) == Some("true"));
     let age = |class: &Object| {
         let made = class.text(&["metadata", "creationTimestamp"]).unwrap_or_default().to_owned();
         (Reverse(made), class.name().to_owned())
     };
-    let defaults = all.items.iter().map(|stored| &stored.object).filter(|class| is_default(class));
+    let defaults = all.iter().map(|stored| &stored.object).filter(|class| is_default(class));
     if let Some(class) = defaults.min_by_key(|class| age(class)) {
         claim.set(&["spec", "storageClassName"], class.name().into());
     }
@@ -89,7 +85,7 @@ fn class_grows(intent: &Intent<'_>, claim: &Object, old: &Object) -> bool {
     if name.is_empty() || name != class(old) {
         return false;
     }
-    let found = intent.core.store.get(&StoreKey::new(&classes(), &Key::new("", name)));
+    let found = intent.core.get::<StorageClass>("", name);
     found.is_some_and(|found| found.object.at(&["allowVolumeExpansion"]) == Some(&Value::Bool(true)))
 }
 

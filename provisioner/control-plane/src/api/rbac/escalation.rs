@@ -12,15 +12,13 @@ use crate::api::errors;
 use crate::api::path::Place;
 use crate::api::write;
 
-const GROUP: &str = "rbac.authorization.k8s.io";
-
 pub(crate) fn role(intent: &Intent<'_>, object: &mut Object) -> Result<(), Status> {
     let role: Role = typed(intent, object)?;
-    may_give(intent, object, "roles", &role.rules.unwrap_or_default())
+    may_give(intent, object, &Resource::of::<Role>(), &role.rules.unwrap_or_default())
 }
 
 pub(crate) fn cluster_role(intent: &Intent<'_>, object: &mut Object) -> Result<(), Status> {
-    if is_free(intent, object) || may(intent, "escalate", "clusterroles", object.name()) {
+    if is_free(intent, object) || may(intent, "escalate", &Resource::of::<ClusterRole>(), object.name()) {
         return Ok(());
     }
     let role: ClusterRole = typed(intent, object)?;
@@ -64,12 +62,12 @@ fn is_free(intent: &Intent<'_>, object: &Object) -> bool {
 }
 
 /// Whether the user has a right on a role in the namespace of the object that is written.
-fn may(intent: &Intent<'_>, verb: &'static str, plural: &str, name: &str) -> bool {
+fn may(intent: &Intent<'_>, verb: &'static str, resource: &Resource, name: &str) -> bool {
     let place = Place {
-        group: GROUP.to_owned(),
-        version: "v1".to_owned(),
+        group: resource.group.to_string(),
+        version: resource.version.to_string(),
         namespace: intent.target.key.namespace.clone(),
-        plural: plural.to_owned(),
+        plural: resource.plural.to_string(),
         name: name.to_owned(),
         ..Place::default()
     };
@@ -77,23 +75,20 @@ fn may(intent: &Intent<'_>, verb: &'static str, plural: &str, name: &str) -> boo
     authorize::decide(intent.core, intent.user, &wanted).is_some()
 }
 
-fn may_give(intent: &Intent<'_>, object: &Object, plural: &str, rules: &[PolicyRule]) -> Result<(), Status> {
-    if is_free(intent, object) || may(intent, "escalate", plural, object.name()) {
+fn may_give(intent: &Intent<'_>, object: &Object, resource: &Resource, rules: &[PolicyRule]) -> Result<(), Status> {
+    if is_free(intent, object) || may(intent, "escalate", resource, object.name()) {
         return Ok(());
     }
     give(intent, object, rules)
 }
 
 fn may_bind(intent: &Intent<'_>, object: &Object, role: &RoleRef) -> Result<(), Status> {
-    let plural = if role.kind == "ClusterRole" { "clusterroles" } else { "roles" };
-    if is_free(intent, object) || may(intent, "bind", plural, &role.name) {
+    let resource = if role.kind == "ClusterRole" { Resource::of::<ClusterRole>() } else { Resource::of::<Role>() };
+    if is_free(intent, object) || may(intent, "bind", &resource, &role.name) {
         return Ok(());
     }
     let view = intent.core.roles.view(&intent.core.store).map_err(errors::unreadable)?;
-    let missing = || {
-        let resource = Resource { group: GROUP.into(), version: "v1".into(), plural: plural.into() };
-        errors::not_found(&resource, &role.name)
-    };
+    let missing = || errors::not_found(&resource, &role.name);
     let rules = view.bound(role, &intent.target.key.namespace).ok_or_else(missing)?;
     give(intent, object, &rules)
 }
