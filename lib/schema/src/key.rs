@@ -30,6 +30,12 @@ impl Resource {
         }
     }
 
+    /// Whether both are the same resource, in whatever version.
+    #[must_use]
+    pub fn is_version_of(&self, other: &Self) -> bool {
+        self.group == other.group && self.plural == other.plural
+    }
+
     /// `v1` or `apps/v1`, as in an object's `apiVersion`.
     #[must_use]
     pub fn api_version(&self) -> String {

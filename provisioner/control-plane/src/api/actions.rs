@@ -57,6 +57,12 @@ pub(crate) fn action(part: Subresource) -> Result<&'static Action, Status> {
     ACTIONS.iter().find(|one| one.part == part).ok_or_else(errors::method_not_allowed)
 }
 
+/// The parts that have rows, and the kinds that they speak.
+#[cfg(test)]
+pub(super) fn rows() -> Vec<(Subresource, (&'static str, &'static str, &'static str))> {
+    ACTIONS.iter().map(|row| (row.part, row.speaks)).collect()
+}
+
 impl Action {
     /// How its body is decoded.
     pub(crate) fn decoding(&self) -> Result<Decoding, Status> {

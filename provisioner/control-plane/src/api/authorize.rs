@@ -2,7 +2,14 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+    ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::events;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
 use kprov_schema::selector::Fields;
 use kprov_schema::{Key, Kind, Resource, Status, Subresource};
 
@@ -169,52 +176,57 @@ struct ByNode<'a> {
 
 /// A resource, or a part of it, and what node agents may do with it.
 struct NodeRow {
-    /// Group, plural, subresource.
-    resource: (&'static str, &'static str, &'static str),
+    resource: Resource,
+    part: Option<Subresource>,
     allows: fn(&ByNode<'_>) -> bool,
 }
 
-const fn row(
-    group: &'static str,
-    plural: &'static str,
-    part: &'static str,
-    allows: fn(&ByNode<'_>) -> bool,
-) -> NodeRow {
-    NodeRow { resource: (group, plural, part), allows }
+const fn row<T: k8s_openapi::Resource>(part: Option<Subresource>, allows: fn(&ByNode<'_>) -> bool) -> NodeRow {
+    NodeRow { resource: Resource::of::<T>(), part, allows }
 }
+
+const STATUS: Option<Subresource> = Some(Subresource::Status);
+const TOKEN: Option<Subresource> = Some(Subresource::Token);
 
 /// Node authorization: an agent touches its own node, its own pods, what those pods use. What has no row is refused.
 ///
 /// Source: <https://kubernetes.io/docs/reference/access-authn-authz/node/>
 const NODE_ROWS: &[NodeRow] = &[
-    row("", "services", "", reads),
-    row("discovery.k8s.io", "endpointslices", "", reads),
-    row("", "endpoints", "", reads),
-    row("", "namespaces", "", reads),
-    row("node.k8s.io", "runtimeclasses", "", reads),
-    row("storage.k8s.io", "csidrivers", "", reads),
-    row("networking.k8s.io", "networkpolicies", "", reads),
-    row("networking.k8s.io", "ingresses", "", reads),
-    row("networking.k8s.io", "ingressclasses", "", reads),
-    row("", "persistentvolumes", "", |by| by.wanted.verb == "get" && holds_volume(by)),
-    row("", "events", "", writes_events),
-    row("events.k8s.io", "events", "", writes_events),
-    row("", "nodes", "", |by| by.wanted.verb == "create" || own_node(by.node, by.wanted)),
-    row("", "nodes", "status", |by| own_node(by.node, by.wanted)),
-    row("", "pods", "", own_pods),
-    row("", "pods", "status", |by| by.wanted.verb != "create" && is_own_pod(by)),
-    row("coordination.k8s.io", "leases", "", own_lease),
-    row("", "serviceaccounts", "token", |by| by.wanted.verb == "create" && used(by, uses_account)),
-    row("", "secrets", "", |by| reads_one(by.wanted) && used(by, uses_secret)),
-    row("", "configmaps", "", |by| reads_one(by.wanted) && used(by, uses_config_map)),
-    row("", "persistentvolumeclaims", "", |by| by.wanted.reads() && used(by, uses_claim)),
+    row::<Service>(None, reads),
+    row::<EndpointSlice>(None, reads),
+    row::<Endpoints>(None, reads),
+    row::<Namespace>(None, reads),
+    row::<NetworkPolicy>(None, reads),
+    row::<Ingress>(None, reads),
+    row::<IngressClass>(None, reads),
+    row::<PersistentVolume>(None, |by| by.wanted.verb == "get" && holds_volume(by)),
+    row::<Event>(None, writes_events),
+    row::<events::v1::Event>(None, writes_events),
+    row::<Node>(None, |by| by.wanted.verb == "create" || own_node(by.node, by.wanted)),
+    row::<Node>(STATUS, |by| own_node(by.node, by.wanted)),
+    row::<Pod>(None, own_pods),
+    row::<Pod>(STATUS, |by| by.wanted.verb != "create" && is_own_pod(by)),
+    row::<Lease>(None, own_lease),
+    row::<ServiceAccount>(TOKEN, |by| by.wanted.verb == "create" && used(by, uses_account)),
+    row::<Secret>(None, |by| reads_one(by.wanted) && used(by, uses_secret)),
+    row::<ConfigMap>(None, |by| reads_one(by.wanted) && used(by, uses_config_map)),
+    row::<PersistentVolumeClaim>(None, |by| by.wanted.reads() && used(by, uses_claim)),
 ];
+
+/// What the rows of the table are about.
+#[cfg(test)]
+pub(super) fn rows() -> Vec<(Resource, Option<Subresource>)> {
+    NODE_ROWS.iter().map(|row| (row.resource.clone(), row.part)).collect()
+}
 
 fn node(core: &Core, user: &User, wanted: &Attributes) -> bool {
     let Some(node) = user.node_name().filter(|_| wanted.is_resource()) else { return false };
     let place = &wanted.place;
-    let resource = (place.group.as_str(), place.plural.as_str(), place.subresource.as_str());
-    let found = NODE_ROWS.iter().find(|row| row.resource == resource);
+    let is = |row: &&NodeRow| {
+        (&*row.resource.group, &*row.resource.plural, row.part.map_or("", subresource::name))
+            == (place.group.as_str(), place.plural.as_str(), place.subresource.as_str())
+    };
+    let found = NODE_ROWS.iter().find(is);
     found.is_some_and(|row| (row.allows)(&ByNode { core, node, wanted }))
 }
 

@@ -1,7 +1,14 @@
 //! How objects of a kind end.
 
 use jiff::{SignedDuration, Timestamp};
-use kprov_schema::{Kind, Object};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    Namespace, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplate, ReplicationController, ResourceQuota,
+    Service, ServiceAccount,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kprov_schema::{Kind, Object, Resource};
 use serde_json::{Value, json};
 
 use super::definitions;
@@ -11,8 +18,6 @@ use crate::client::{DeleteOptions, Propagation};
 
 /// What sets the end of a kind's objects apart.
 pub(crate) struct Lifecycle {
-    /// Group and plural.
-    resource: (&'static str, &'static str),
     /// Seconds that an object gets to end; `None` when its kind knows no grace.
     pub(crate) grace: fn(&Object, Option<i64>) -> Option<i64>,
     /// What keeps an object beside `metadata.finalizers`.
@@ -27,53 +32,51 @@ pub(crate) struct Lifecycle {
     advice: Option<&'static str>,
 }
 
-const PLAIN: Lifecycle = Lifecycle {
-    resource: ("", ""),
-    grace: |_, _| None,
-    held: |_| false,
-    mark: None,
-    returns_object: false,
-    orphans: false,
-    advice: None,
-};
+const PLAIN: Lifecycle =
+    Lifecycle { grace: |_, _| None, held: |_| false, mark: None, returns_object: false, orphans: false, advice: None };
+
+/// What is answered with the object, and ends as most do.
+const RETURNED: Lifecycle = Lifecycle { returns_object: true, ..PLAIN };
 
 /// The kinds whose end differs from that of most.
-const LIFECYCLES: &[Lifecycle] = &[
-    Lifecycle { resource: ("", "pods"), grace: pod_grace, returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("", "namespaces"), held: namespace_held, mark: Some(terminate), ..PLAIN },
-    Lifecycle { resource: ("", "persistentvolumes"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("", "persistentvolumeclaims"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("", "podtemplates"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("", "replicationcontrollers"), orphans: true, ..PLAIN },
-    Lifecycle { resource: ("", "resourcequotas"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("", "services"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("", "serviceaccounts"), returns_object: true, ..PLAIN },
-    Lifecycle {
-        resource: ("apiextensions.k8s.io", "customresourcedefinitions"),
-        held: |definition| !definition.is_deleting(),
-        mark: Some(definitions::end),
-        ..PLAIN
-    },
-    Lifecycle {
-        resource: ("batch", "jobs"),
-        orphans: true,
-        advice: Some(
-            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
-             or set propagationPolicy=Orphan to suppress this warning",
-        ),
-        ..PLAIN
-    },
-    Lifecycle { resource: ("storage.k8s.io", "csidrivers"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("storage.k8s.io", "csinodes"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("storage.k8s.io", "storageclasses"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("storage.k8s.io", "volumeattachments"), returns_object: true, ..PLAIN },
-    Lifecycle { resource: ("storage.k8s.io", "volumeattributesclasses"), returns_object: true, ..PLAIN },
+const LIFECYCLES: &[(Resource, Lifecycle)] = &[
+    (Resource::of::<Pod>(), Lifecycle { grace: pod_grace, ..RETURNED }),
+    (Resource::of::<Namespace>(), Lifecycle { held: namespace_held, mark: Some(terminate), ..PLAIN }),
+    (Resource::of::<PersistentVolume>(), RETURNED),
+    (Resource::of::<PersistentVolumeClaim>(), RETURNED),
+    (Resource::of::<PodTemplate>(), RETURNED),
+    (Resource::of::<ReplicationController>(), Lifecycle { orphans: true, ..PLAIN }),
+    (Resource::of::<ResourceQuota>(), RETURNED),
+    (Resource::of::<Service>(), RETURNED),
+    (Resource::of::<ServiceAccount>(), RETURNED),
+    (
+        Resource::of::<CustomResourceDefinition>(),
+        Lifecycle { held: |definition| !definition.is_deleting(), mark: Some(definitions::end), ..PLAIN },
+    ),
+    (
+        Resource::of::<Job>(),
+        Lifecycle {
+            orphans: true,
+            advice: Some(
+                "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+                 remove them or set propagationPolicy=Orphan to suppress this warning",
+            ),
+            ..PLAIN
+        },
+    ),
+    (Resource::of::<StorageClass>(), RETURNED),
 ];
 
 /// How objects of a kind end.
 pub(crate) fn of(kind: &Kind) -> &'static Lifecycle {
-    let is = |one: &&Lifecycle| one.resource == (kind.resource.group.as_ref(), kind.resource.plural.as_ref());
-    LIFECYCLES.iter().find(is).unwrap_or(&PLAIN)
+    let own = LIFECYCLES.iter().find(|(resource, _)| kind.resource.is_version_of(resource));
+    own.map_or(&PLAIN, |(_, lifecycle)| lifecycle)
+}
+
+/// What the rows of the table are about.
+#[cfg(test)]
+pub(super) fn rows() -> Vec<Resource> {
+    LIFECYCLES.iter().map(|(resource, _)| resource.clone()).collect()
 }
 
 /// What a deletion of an object of the kind is answered with, beside the object.

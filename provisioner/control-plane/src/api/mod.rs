@@ -32,6 +32,8 @@ mod review;
 mod serve;
 mod stream;
 mod subresource;
+#[cfg(test)]
+mod tables;
 mod target;
 mod tokens;
 mod user;

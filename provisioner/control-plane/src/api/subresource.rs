@@ -56,6 +56,12 @@ const PARTS: &[Part] = &[
     },
 ];
 
+/// The parts that have rows, and the kinds that they speak where it is not the object's own.
+#[cfg(test)]
+pub(super) fn rows() -> Vec<(Subresource, Option<(&'static str, &'static str, &'static str)>)> {
+    PARTS.iter().map(|row| (row.part, row.speaks)).collect()
+}
+
 /// The last part of the path, for every subresource.
 const NAMES: &[(&str, Subresource)] = &[
     ("status", Subresource::Status),

@@ -53,6 +53,12 @@ const BINDABLE: &[(&str, Resource, bool)] = &[
     ("node", Resource::of::<Node>(), false),
 ];
 
+/// What the rows of the table are about.
+#[cfg(test)]
+pub(super) fn rows() -> Vec<Resource> {
+    BINDABLE.iter().map(|(_, resource, _)| resource.clone()).collect()
+}
+
 impl Tokens {
     /// Reads the key: PKCS#8, ECDSA P-256.
     pub(crate) fn new(pkcs8: &[u8], domain: &str) -> Result<Self, Status> {

@@ -13,8 +13,13 @@ mod storage;
 
 use std::sync::Arc;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kprov_schema::kind::Write;
-use kprov_schema::{Kind, Object, Status};
+use kprov_schema::{Kind, Object, Resource, Status};
 
 pub(crate) use addresses::{Addresses, Ranges};
 pub(crate) use quota::Charge;
@@ -89,16 +94,16 @@ impl Effects {
 struct Step {
     /// Upstream's name of it.
     name: &'static str,
-    /// Group and plural of what it looks at; `None` is everything.
-    resource: Option<(&'static str, &'static str)>,
+    /// What it looks at; `None` is everything.
+    resource: Option<Resource>,
     run: fn(&Intent<'_>, &mut Object) -> Result<(), Status>,
 }
 
-const RBAC: &str = "rbac.authorization.k8s.io";
-const PODS: (&str, &str) = ("", "pods");
-const NODES: (&str, &str) = ("", "nodes");
-const CLAIMS: (&str, &str) = ("", "persistentvolumeclaims");
-const VOLUMES: (&str, &str) = ("", "persistentvolumes");
+const PODS: Resource = Resource::of::<Pod>();
+const NODES: Resource = Resource::of::<Node>();
+const CLAIMS: Resource = Resource::of::<PersistentVolumeClaim>();
+const VOLUMES: Resource = Resource::of::<PersistentVolume>();
+const PRIORITY_CLASSES: Resource = Resource::of::<PriorityClass>();
 
 /// Upstream's order.
 const STEPS: &[Step] = &[
@@ -106,27 +111,19 @@ const STEPS: &[Step] = &[
     Step { name: "LimitRanger", resource: Some(PODS), run: limit_ranger::fill },
     Step { name: "ServiceAccount", resource: Some(PODS), run: service_account::admit },
     Step { name: "NodeRestriction", resource: Some(NODES), run: node::own_node },
-    Step { name: "NodeRestriction", resource: Some(("coordination.k8s.io", "leases")), run: node::own_lease },
+    Step { name: "NodeRestriction", resource: Some(Resource::of::<Lease>()), run: node::own_lease },
     Step { name: "TaintNodesByCondition", resource: Some(NODES), run: node::taint },
-    Step { name: "RBAC", resource: Some((RBAC, "roles")), run: escalation::role },
-    Step { name: "RBAC", resource: Some((RBAC, "clusterroles")), run: escalation::cluster_role },
-    Step { name: "RBAC", resource: Some((RBAC, "rolebindings")), run: escalation::role_binding },
-    Step { name: "RBAC", resource: Some((RBAC, "clusterrolebindings")), run: escalation::cluster_role_binding },
+    Step { name: "RBAC", resource: Some(Resource::of::<Role>()), run: escalation::role },
+    Step { name: "RBAC", resource: Some(Resource::of::<ClusterRole>()), run: escalation::cluster_role },
+    Step { name: "RBAC", resource: Some(Resource::of::<RoleBinding>()), run: escalation::role_binding },
+    Step { name: "RBAC", resource: Some(Resource::of::<ClusterRoleBinding>()), run: escalation::cluster_role_binding },
     Step { name: "Priority", resource: Some(PODS), run: pod::priority },
-    Step {
-        name: "Priority",
-        resource: Some(("scheduling.k8s.io", "priorityclasses")),
-        run: priority_class::only_default,
-    },
+    Step { name: "Priority", resource: Some(PRIORITY_CLASSES), run: priority_class::only_default },
     Step { name: "DefaultTolerationSeconds", resource: Some(PODS), run: pod::tolerations },
     Step { name: "DefaultStorageClass", resource: Some(CLAIMS), run: storage::default_class },
     Step { name: "StorageObjectInUseProtection", resource: Some(VOLUMES), run: storage::protect_volume },
     Step { name: "StorageObjectInUseProtection", resource: Some(CLAIMS), run: storage::protect_claim },
-    Step {
-        name: "DefaultIngressClass",
-        resource: Some(("networking.k8s.io", "ingresses")),
-        run: default_class::ingress,
-    },
+    Step { name: "DefaultIngressClass", resource: Some(Resource::of::<Ingress>()), run: default_class::ingress },
     Step { name: "RuntimeClass", resource: Some(PODS), run: pod::runtime_class },
 ];
 
@@ -141,8 +138,8 @@ const STATUS_STEPS: &[Step] = &[
 struct Judge {
     /// Upstream's name of it.
     name: &'static str,
-    /// Group and plural of what it looks at; `None` is everything.
-    resource: Option<(&'static str, &'static str)>,
+    /// What it looks at; `None` is everything.
+    resource: Option<Resource>,
     run: fn(&Intent<'_>, &Object) -> Result<(), Status>,
 }
 
@@ -153,8 +150,8 @@ const JUDGES: &[Judge] = &[
     Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), run: storage::may_grow },
 ];
 
-fn concerns(resource: Option<(&str, &str)>, kind: &Kind) -> bool {
-    resource.is_none_or(|(group, plural)| kind.resource.group == group && kind.resource.plural == plural)
+fn concerns(resource: Option<&Resource>, kind: &Kind) -> bool {
+    resource.is_none_or(|resource| kind.resource.is_version_of(resource))
 }
 
 /// Runs the steps of a door over an object that is to be written through it.
@@ -164,7 +161,7 @@ pub(crate) fn admit(intent: &Intent<'_>, door: Write, object: &mut Object) -> Re
         Write::Status => STATUS_STEPS,
         Write::Other(_) => &[],
     };
-    for step in steps.iter().filter(|step| concerns(step.resource, &intent.target.kind)) {
+    for step in steps.iter().filter(|step| concerns(step.resource.as_ref(), &intent.target.kind)) {
         (step.run)(intent, object).inspect_err(|status| refused(step.name, intent, status))?;
     }
     Ok(())
@@ -172,7 +169,7 @@ pub(crate) fn admit(intent: &Intent<'_>, door: Write, object: &mut Object) -> Re
 
 /// Whether the cluster takes an object that nothing else is wrong with.
 pub(crate) fn judge(intent: &Intent<'_>, object: &Object) -> Result<(), Status> {
-    for judge in JUDGES.iter().filter(|judge| concerns(judge.resource, &intent.target.kind)) {
+    for judge in JUDGES.iter().filter(|judge| concerns(judge.resource.as_ref(), &intent.target.kind)) {
         (judge.run)(intent, object).inspect_err(|status| refused(judge.name, intent, status))?;
     }
     Ok(())
@@ -182,40 +179,39 @@ fn refused(step: &str, intent: &Intent<'_>, status: &Status) {
     tracing::debug!(step, object = %intent.target.key, %status, "refused");
 }
 
-/// What may refuse the deletion of an object: group and plural, the question.
-type Objection = ((&'static str, &'static str), fn(&Intent<'_>) -> Result<(), Status>);
+/// What may refuse the deletion of an object: of what, the question.
+type Objection = (Resource, fn(&Intent<'_>) -> Result<(), Status>);
 
 const OBJECTIONS: &[Objection] = &[
-    (("", "namespaces"), namespace::may_go),
+    (Resource::of::<Namespace>(), namespace::may_go),
     (PODS, node::own_pod),
-    (("scheduling.k8s.io", "priorityclasses"), priority_class::may_go),
+    (PRIORITY_CLASSES, priority_class::may_go),
 ];
 
 /// Whether an object may be deleted.
 pub(crate) fn admit_deletion(intent: &Intent<'_>) -> Result<(), Status> {
     OBJECTIONS
         .iter()
-        .filter(|(resource, _)| concerns(Some(*resource), &intent.target.kind))
+        .filter(|(resource, _)| concerns(Some(resource), &intent.target.kind))
         .try_for_each(|(_, may_go)| may_go(intent))
 }
 
 /// What of the cluster objects of a kind take.
 struct Allocation {
-    /// Group and plural.
-    resource: (&'static str, &'static str),
+    resource: Resource,
     take: fn(&Intent<'_>, &mut Object) -> Result<Option<addresses::Held>, Status>,
     /// What it has, to be given back.
     leaving: fn(&Core, &Object) -> addresses::Held,
 }
 
 const ALLOCATIONS: &[Allocation] = &[Allocation {
-    resource: ("", "services"),
+    resource: Resource::of::<Service>(),
     take: addresses::allocate,
     leaving: |core, service| core.addresses.leaving(service),
 }];
 
 fn allocations(kind: &Kind) -> impl Iterator<Item = &'static Allocation> {
-    ALLOCATIONS.iter().filter(|one| concerns(Some(one.resource), kind))
+    ALLOCATIONS.iter().filter(|one| concerns(Some(&one.resource), kind))
 }
 
 /// Sets aside what the object takes of the cluster; runs when nothing else is wrong with it.
@@ -229,4 +225,14 @@ pub(crate) fn allocate(intent: &Intent<'_>, object: &mut Object, effects: &mut E
 /// What an object took is to be given back when the effects settle: it goes.
 pub(crate) fn release(core: &Core, kind: &Kind, object: &Object, effects: &mut Effects) {
     effects.held.extend(allocations(kind).map(|one| (one.leaving)(core, object)));
+}
+
+/// What the rows of the tables are about.
+#[cfg(test)]
+pub(super) fn rows() -> Vec<Resource> {
+    let steps = STEPS.iter().chain(STATUS_STEPS).filter_map(|step| step.resource.clone());
+    let judges = JUDGES.iter().filter_map(|judge| judge.resource.clone());
+    let objections = OBJECTIONS.iter().map(|(resource, _)| resource.clone());
+    let allocations = ALLOCATIONS.iter().map(|one| one.resource.clone());
+    steps.chain(judges).chain(objections).chain(allocations).collect()
 }
