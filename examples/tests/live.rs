@@ -175,8 +175,8 @@ async fn a_claim_and_a_deployment(client: &Client) -> Result<(), ClientError> {
 async fn the_config_map_of_an_eks_cluster(client: Client) -> Result<(), ClientError> {
     let maps = client.in_namespace("kube-system").of::<ConfigMap>();
     for (was_there, role) in [(false, "arn:aws:iam::012345678901:role/a"), (true, "arn:aws:iam::012345678901:role/b")] {
-        assert_eq!(maps.delete_if_exists("aws-auth").await?, was_there);
-        maps.create(&aws_auth::config_map(role)).await?;
+        assert_eq!(maps.get_if_exists("aws-auth").await?.is_some(), was_there);
+        maps.recreate(&aws_auth::config_map(role.checked())).await?;
         assert!(json_of(maps.get("aws-auth").await?)["data"]["mapRoles"].as_str().unwrap().contains(role));
     }
     maps.delete("aws-auth").await?;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kprov::build::Of;
 use kprov_examples::programs::{aws_auth, claim, deployment, ingress, naked_pod, service};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ fn a_claim_and_the_deployment_that_mounts_it() {
 
 #[test]
 fn the_config_map_of_an_eks_cluster() {
-    check("aws_auth", aws_auth::config_map("arn:aws:iam::012345678901:role/nodes"));
+    check("aws_auth", aws_auth::config_map("arn:aws:iam::012345678901:role/nodes".checked()));
 }
 
 /// Lines of code of a program.
@@ -82,11 +83,8 @@ const LENGTHS: &[Length] = &[
     Length { name: "service", rust: 9, python: 14, published: Some(21) },
     Length { name: "ingress", rust: 10, python: 22, published: Some(20) },
     Length { name: "claim", rust: 15, python: 34, published: Some(36) },
-    Length { name: "aws_auth", rust: 14, python: 20, published: Some(22) },
+    Length { name: "aws_auth", rust: 10, python: 20, published: Some(22) },
 ];
-
-/// Programs that take more than half of the published one's lines.
-const LONGER: &[&str] = &["aws_auth"];
 
 #[test]
 fn the_lengths_are_as_stated() {
@@ -101,9 +99,9 @@ fn the_lengths_are_as_stated() {
 fn what_was_published_is_twice_as_long() {
     let published = LENGTHS.iter().filter_map(|row| Some((row.name, row.rust, row.published?)));
     let longer: Vec<_> = published.clone().filter(|(_, rust, python)| 2 * rust > *python).map(|row| row.0).collect();
-    assert_eq!(longer, LONGER);
+    assert!(longer.is_empty(), "{longer:?}");
     let together = published.fold((0, 0), |sum, row| (sum.0 + row.1, sum.1 + row.2));
-    assert_eq!(together, (57, 121), "as the README says");
+    assert_eq!(together, (53, 121), "as the README says");
 }
 
 /// Lines that are neither blank nor comments; a text of documentation is a line in these programs.

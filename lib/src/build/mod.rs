@@ -15,6 +15,7 @@
 
 mod account;
 mod amount;
+mod aws_auth;
 mod config;
 mod container;
 mod daemonset;
@@ -48,6 +49,7 @@ mod wraps;
 
 pub use account::ServiceAccount;
 pub use amount::{Bytes, Cpu, Percent, Port, Portion, Target, Time};
+pub use aws_auth::{AwsAuth, IamArn};
 pub use config::ConfigMap;
 pub use container::{Container, Pull};
 pub use daemonset::{DaemonSet, ReplicaSet};

@@ -80,6 +80,14 @@ impl Client {
         self.of::<K>().create(object).await
     }
 
+    /// Puts an object in place of the one of its name. Short for `of::<K>().recreate(..)`.
+    pub async fn recreate<K>(&self, object: &K) -> Result<K, ClientError>
+    where
+        K: k8s_openapi::Resource + Serialize + DeserializeOwned,
+    {
+        self.of::<K>().recreate(object).await
+    }
+
     /// Reads an object. Short for `of::<K>().get(..)`.
     pub async fn get<K>(&self, name: &str) -> Result<K, ClientError>
     where
@@ -215,6 +223,24 @@ impl<T: Serialize + DeserializeOwned> Objects<T> {
         let path = Request::new(place.path(Some(&id.namespace)));
         let request = path.replace(&id.name, &by_us(), body(&object));
         self.typed(&doing, request).await
+    }
+
+    /// Puts an object in place of the one of its name: what is there is deleted first, with all that others wrote into it.
+    ///
+    /// Errors: those of [`create`](Self::create); `AlreadyExists` also while the old one takes its time to go, as a pod does.
+    ///
+    /// ```no_run
+    /// # async fn doc(maps: kprov::client::Objects<kprov::build::ConfigMap>) -> Result<(), kprov::client::ClientError> {
+    /// let map = kprov::build::ConfigMap::new("settings").file("LEVEL", "info");
+    /// maps.recreate(&map).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn recreate(&self, object: &T) -> Result<T, ClientError> {
+        let (id, ..) = self.located(object).await?;
+        let client = self.client.clone().in_namespace(&id.namespace);
+        client.of_kind(&self.api_version, &self.kind).delete_if_exists(&id.name).await?;
+        self.create(object).await
     }
 
     /// Deletes an object, and in the background what it owns.
