@@ -4,6 +4,7 @@
 //! (`structure`); behaviour is one row a kind in [`KINDS`]. Everything else in the project reads these two.
 
 pub mod canonical;
+pub mod conditions;
 pub mod cron;
 pub mod custom;
 pub mod decode;

@@ -5,7 +5,7 @@
 mod fields;
 mod labels;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 pub use fields::{Fields, Term};
 pub use labels::{Labels, Operator, Requirement};
@@ -13,6 +13,42 @@ pub use labels::{Labels, Operator, Requirement};
 use crate::meta::{all_invalid, label_pairs};
 use crate::names;
 use crate::status::FieldError;
+
+/// A selector of an object's spec as a query says it, in the order of its keys: empty when it selects everything, `None`
+/// when it has an operator that does not exist.
+///
+/// ```
+/// use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+/// use serde_json::json;
+///
+/// let selector: LabelSelector = serde_json::from_value(json!({
+///     "matchLabels": {"b": "1"},
+///     "matchExpressions": [{"key": "a", "operator": "In", "values": ["y", "x"]}, {"key": "c", "operator": "Exists"}],
+/// }))?;
+/// assert_eq!(kprov_schema::selector::text(&selector).as_deref(), Some("a in (x,y),b=1,c"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[must_use]
+pub fn text(selector: &LabelSelector) -> Option<String> {
+    let labels = selector.match_labels.iter().flatten().map(|(key, value)| Some((key, format!("{key}={value}"))));
+    let expressions = selector.match_expressions.iter().flatten().map(|one| Some((&one.key, expression(one)?)));
+    let mut parts: Vec<(&String, String)> = labels.chain(expressions).collect::<Option<_>>()?;
+    parts.sort_by_key(|(key, _)| *key);
+    Some(parts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(","))
+}
+
+fn expression(one: &LabelSelectorRequirement) -> Option<String> {
+    let mut values = one.values.clone().unwrap_or_default();
+    values.sort();
+    let (key, values) = (&one.key, values.join(","));
+    Some(match one.operator.as_str() {
+        "In" => format!("{key} in ({values})"),
+        "NotIn" => format!("{key} notin ({values})"),
+        "Exists" => key.clone(),
+        "DoesNotExist" => format!("!{key}"),
+        _ => return None,
+    })
+}
 
 /// What is wrong with a selector in an object's spec, whose path is `field`.
 #[must_use]

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use serde_json::Value;
 
 use crate::kind::Column;
+use crate::selector;
 
 /// What stands in a cell without a value.
 pub const NONE: &str = "<none>";
@@ -139,34 +140,10 @@ pub fn labels(labels: Option<&BTreeMap<String, String>>) -> Value {
     or_none(Some(&pairs.join(",")))
 }
 
-/// A label selector as text, such as `a=b,c in (d,e)`: empty when it selects everything, `None` when it is wrong.
-#[must_use]
-pub fn selector(selector: &LabelSelector) -> Option<String> {
-    let mut parts: Vec<(&str, String)> = Vec::new();
-    for (key, value) in selector.match_labels.iter().flatten() {
-        parts.push((key, format!("{key}={value}")));
-    }
-    for one in selector.match_expressions.iter().flatten() {
-        let mut values = one.values.clone().unwrap_or_default();
-        values.sort();
-        let values = values.join(",");
-        let text = match one.operator.as_str() {
-            "In" => format!("{} in ({values})", one.key),
-            "NotIn" => format!("{} notin ({values})", one.key),
-            "Exists" => one.key.clone(),
-            "DoesNotExist" => format!("!{}", one.key),
-            _ => return None,
-        };
-        parts.push((&one.key, text));
-    }
-    parts.sort_by(|a, b| a.0.cmp(b.0));
-    Some(parts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(","))
-}
-
 /// A label selector's cell: `<none>` when there is none or it selects everything, `<error>` when it is wrong.
 #[must_use]
-pub fn selector_cell(selector_: Option<&LabelSelector>) -> Value {
-    match selector_.map(selector) {
+pub fn selector_cell(selector: Option<&LabelSelector>) -> Value {
+    match selector.map(selector::text) {
         None => NONE.into(),
         Some(None) => "<error>".into(),
         Some(Some(text)) => or_none(Some(&text)),

@@ -16,7 +16,7 @@ use crate::internal::shown;
 use crate::kind::{Column, Reset, Rules, Selectable, Subresource, Write};
 use crate::object::Object;
 use crate::status::{FieldError, FieldErrorKind};
-use crate::table;
+use crate::{selector, table};
 
 impl Rules for Deployment {
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status, Subresource::Scale];
@@ -45,7 +45,7 @@ impl Rules for Deployment {
             "Selector",
             "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected \
              by this deployment. It must match the pod template's labels.",
-            |it, _| table::selector(&it.spec.selector).unwrap_or_else(|| "<invalid>".to_owned()).into(),
+            |it, _| selector::text(&it.spec.selector).unwrap_or_else(|| "<invalid>".to_owned()).into(),
         ),
     ];
 

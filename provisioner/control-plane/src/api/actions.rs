@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kprov_schema::decode::Target as Decoding;
 use kprov_schema::kind::Write;
-use kprov_schema::{FieldError, Object, Resource, Status, Subresource};
+use kprov_schema::{FieldError, Object, Resource, Status, Subresource, conditions};
 use serde_json::{Value, json};
 
 use super::core::Core;
@@ -143,19 +143,8 @@ fn bound(target: &Target, pod: &Object, binding: &Object, now: &Value) -> Result
         }
     }
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
-    set_condition(&mut pod, scheduled);
+    conditions::set_in(&mut pod, scheduled);
     Ok(pod)
-}
-
-/// Sets a condition in an object's status; one of the same status stays as it is.
-pub(super) fn set_condition(pod: &mut Object, condition: Value) {
-    let mut conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    match conditions.iter_mut().find(|one| one["type"] == condition["type"]) {
-        Some(one) if one["status"] == condition["status"] => {}
-        Some(one) => *one = condition,
-        None => conditions.push(condition),
-    }
-    pod.set(&["status", "conditions"], conditions.into());
 }
 
 /// Seconds that a token lives: at least, when nothing is said, at most.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, ToSpan};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kprov_schema::kind::Write;
-use kprov_schema::{KINDS, Key, Kind, Object, Resource, Status, custom};
+use kprov_schema::{KINDS, Key, Kind, Object, Resource, Status, conditions, custom};
 use serde_json::{Value, json};
 
 use super::core::Core;
@@ -46,26 +46,13 @@ pub(crate) fn end(definition: &mut Object, now: Timestamp) {
     set_condition(definition, ("Terminating", "True", "InstanceDeletionPending", message), now);
 }
 
-/// Sets a condition; the time of its last change is kept while its status stays.
+/// Says something of a definition.
 fn set_condition(definition: &mut Object, (kind, status, reason, message): (&str, &str, &str, &str), now: Timestamp) {
-    let mut conditions =
-        definition.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let found = conditions.iter().position(|one| one["type"] == kind);
-    let same = found.map(|at| &conditions[at]).filter(|one| one["status"] == status);
-    let since = same.map_or_else(|| errors::seconds(now), |one| one["lastTransitionTime"].clone());
+    let since = errors::seconds(now);
     let new = json!({
         "type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message,
     });
-    match found {
-        Some(at) => conditions[at] = new,
-        None => conditions.push(new),
-    }
-    definition.set(&["status", "conditions"], conditions.into());
-}
-
-fn is_true(definition: &Object, condition: &str) -> bool {
-    let conditions = definition.at(&["status", "conditions"]).and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|one| one["type"] == condition && one["status"] == "True")
+    conditions::set_in(definition, new);
 }
 
 /// Serves what is established already; called before the server is ready.
@@ -82,7 +69,7 @@ struct Kinds(BTreeMap<String, (Value, Defined)>);
 impl Kinds {
     fn serve<'a>(&mut self, core: &Core, definitions: impl Iterator<Item = &'a Object>) {
         let mut kept = BTreeMap::new();
-        for definition in definitions.filter(|one| is_true(one, "Established")) {
+        for definition in definitions.filter(|one| conditions::is_true(one, "Established")) {
             let name = definition.name().to_owned();
             let basis = basis(definition);
             let old = self.0.remove(&name).filter(|(old, _)| *old == basis);

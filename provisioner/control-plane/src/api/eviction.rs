@@ -8,10 +8,10 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatu
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kprov_schema::kind::Write;
 use kprov_schema::selector::Labels;
-use kprov_schema::{Object, Resource, Status, Subresource, Typed};
+use kprov_schema::{Object, Resource, Status, Subresource, Typed, conditions};
 use serde_json::{Value, json};
 
-use super::actions::{Call, same_name, set_condition};
+use super::actions::{Call, same_name};
 use super::errors;
 use super::owners::Owners;
 use super::query::{Deletion, Query};
@@ -82,7 +82,7 @@ async fn guard(call: &Call<'_>, pod: &Object, deletion: &Deletion) -> Result<Gua
         }
     };
     let name = budget.metadata.name.clone().unwrap_or_default();
-    if !is_ready(pod) && lets_unready_go(&budget) {
+    if !conditions::is_true(pod, "Ready") && lets_unready_go(&budget) {
         return Ok(Guard { as_seen: true, budget: Some(name) });
     }
     take(call, &name, pod.name(), deletion.dry_run).await?;
@@ -103,11 +103,6 @@ fn budgets(call: &Call<'_>, pod: &Object) -> Result<Vec<PodDisruptionBudget>, St
         }
     }
     Ok(found)
-}
-
-fn is_ready(pod: &Object) -> bool {
-    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
 fn count(number: Option<i32>) -> i32 {
@@ -156,7 +151,7 @@ fn with_one_less(old: &Arc<Object>, typed: &PodDisruptionBudget, pod: &str, now:
     budget.set(&["status", "disruptionsAllowed"], left.into());
     budget.set(&["status", "disruptedPods", pod], now.clone());
     if left == 0 {
-        set_condition(
+        conditions::set_in(
             &mut budget,
             json!({
                 "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
@@ -240,7 +235,7 @@ async fn mark(call: &Call<'_>, preconditions: &Preconditions) -> Result<String, 
         meets(&call.target.kind, &old.object, preconditions)?;
         let mut pod = Object::clone(&old.object);
         pod.remove(&["metadata", "resourceVersion"]);
-        set_condition(&mut pod, condition.clone());
+        conditions::set_in(&mut pod, condition.clone());
         Ok(Proposal { object: pod, warnings: Vec::new(), owners: Owners::Kept })
     });
     let marked = marked.await?;

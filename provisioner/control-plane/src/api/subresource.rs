@@ -2,7 +2,7 @@
 
 use kprov_schema::decode::Target as Decoding;
 use kprov_schema::kind::Write;
-use kprov_schema::{FieldError, Kind, Object, Resource, Status, Subresource};
+use kprov_schema::{FieldError, Kind, Object, Resource, Status, Subresource, selector};
 use serde_json::{Value, json};
 
 use super::errors;
@@ -171,37 +171,15 @@ fn number(object: &Object, path: &[&str]) -> Option<i64> {
     object.at(path).and_then(Value::as_i64)
 }
 
-/// The selector in the text form of a query: what pods are counted.
+/// The selector in the text form of a query: what pods are counted. Some kinds have labels alone where others have a
+/// selector.
 fn selector_text(object: &Object) -> String {
-    let Some(selector) = object.at(&["spec", "selector"]) else { return String::new() };
-    let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
-    let labels = if structured { selector.get("matchLabels") } else { Some(selector) };
-    let mut terms: Vec<(String, String)> = labels
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())))
-        .collect();
-    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
-    terms.extend(expressions.into_iter().flatten().filter_map(expression_text));
-    terms.sort();
-    terms.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(",")
-}
-
-fn expression_text(expression: &Value) -> Option<(String, String)> {
-    let key = expression["key"].as_str()?.to_owned();
-    let mut values: Vec<&str> =
-        expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    values.sort_unstable();
-    let values = values.join(",");
-    let text = match expression["operator"].as_str()? {
-        "In" => format!("{key} in ({values})"),
-        "NotIn" => format!("{key} notin ({values})"),
-        "Exists" => key.clone(),
-        "DoesNotExist" => format!("!{key}"),
-        _ => return None,
-    };
-    Some((key, text))
+    let Some(given) = object.at(&["spec", "selector"]) else { return String::new() };
+    let whole = given.get("matchLabels").is_some() || given.get("matchExpressions").is_some();
+    let given = if whole { given.clone() } else { json!({"matchLabels": given}) };
+    // What is stored has passed validation, so it is a selector.
+    let selector = serde_json::from_value(given).ok();
+    selector.and_then(|selector| selector::text(&selector)).unwrap_or_default()
 }
 
 fn put_scale(kind: &Kind, old: &Object, scale: Object) -> Result<Object, Status> {

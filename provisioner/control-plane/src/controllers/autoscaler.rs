@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler, MetricSpec};
 use k8s_openapi::api::core::v1::ReplicationController;
-use kprov_schema::{KINDS, Key, Kind, Object, Resource, Subresource, Uid};
+use kprov_schema::{KINDS, Key, Kind, Object, Resource, Subresource, Uid, conditions};
 use serde_json::{Value, json};
 
 use super::machinery::action::{Action, Note, Outcome};
@@ -310,18 +310,13 @@ impl Status {
         Self { value: autoscaler.raw.at(&["status"]).cloned().unwrap_or_else(|| json!({})), now }
     }
 
-    /// Sets a condition; its time stays while its status does.
+    /// Sets a condition.
     fn say(&mut self, (type_, status, reason, message): (&str, &str, &str, &str)) {
         let mut all = self.value["conditions"].as_array().cloned().unwrap_or_default();
-        let at = all.iter().position(|one| one["type"] == type_);
-        let since = at.map(|at| &all[at]).filter(|one| one["status"] == status);
-        let since = since.map_or_else(|| time(self.now), |one| one["lastTransitionTime"].clone());
+        let since = time(self.now);
         let condition = json!({"type": type_, "status": status, "lastTransitionTime": since, "reason": reason,
                                "message": message});
-        match at {
-            Some(at) => all[at] = condition,
-            None => all.push(condition),
-        }
+        conditions::set(&mut all, condition);
         self.value["conditions"] = all.into();
     }
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kprov_schema::{KINDS, Key, Object, Resource, Typed};
+use kprov_schema::{KINDS, Key, Object, Resource, Typed, conditions};
 use serde_json::{Value, json};
 
 use super::machinery::action::{Action, Note, Outcome};
@@ -271,7 +271,7 @@ fn judged(
     let mut status = json!({
         "observedGeneration": generation, "disruptionsAllowed": allowed, "currentHealthy": healthy,
         "desiredHealthy": need.healthy, "expectedPods": need.expected,
-        "conditions": conditions(budget, verdict, "", generation, now),
+        "conditions": with_verdict(budget, verdict, "", generation, now),
     });
     if !disrupted.is_empty() {
         status["disruptedPods"] = json!(disrupted);
@@ -284,32 +284,26 @@ fn failed(budget: &Seen<PodDisruptionBudget>, why: &str, now: Timestamp) -> Valu
     let mut status = budget.raw.at(&["status"]).cloned().unwrap_or_else(|| json!({}));
     let generation = budget.status.as_ref().and_then(|status| status.observed_generation).unwrap_or_default();
     status["disruptionsAllowed"] = json!(0);
-    status["conditions"] = conditions(budget, ("False", "SyncFailed"), why, generation, now);
+    status["conditions"] = with_verdict(budget, ("False", "SyncFailed"), why, generation, now);
     status
 }
 
-/// The conditions with the verdict; its time stays while its status does.
-fn conditions(
+/// The conditions with the verdict.
+fn with_verdict(
     budget: &Seen<PodDisruptionBudget>,
     (status, reason): (&str, &str),
     message: &str,
     generation: i64,
     now: Timestamp,
 ) -> Value {
-    let mut all = budget.raw.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let before = all.iter().position(|one| one["type"] == CONDITION);
-    let since = before.map(|at| &all[at]).filter(|one| one["status"] == status);
+    let mut all = conditions::of(&budget.raw).to_vec();
     let mut condition = json!({
-        "type": CONDITION, "status": status, "reason": reason, "message": message,
-        "lastTransitionTime": since.map_or_else(|| time(now), |one| one["lastTransitionTime"].clone()),
+        "type": CONDITION, "status": status, "reason": reason, "message": message, "lastTransitionTime": time(now),
     });
     if generation != 0 {
         condition["observedGeneration"] = generation.into();
     }
-    match before {
-        Some(at) => all[at] = condition,
-        None => all.push(condition),
-    }
+    conditions::set(&mut all, condition);
     Value::Array(all)
 }
 

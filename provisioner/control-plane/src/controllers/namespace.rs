@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kprov_schema::{KINDS, Key, Kind, Object, Resource, Subresource};
+use kprov_schema::{KINDS, Key, Kind, Object, Resource, Subresource, conditions};
 use serde_json::{Value, json};
 
 use super::machinery::action::{Action, Check, Outcome};
@@ -152,8 +152,8 @@ fn tell(namespace: &Object, left: &[(&Kind, Vec<Arc<Entry>>)], now: Timestamp) -
             ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", &held_by)
         },
     ];
-    let old = namespace.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let conditions: Vec<Value> = wanted.iter().map(|one| condition(&old, *one, now)).collect();
+    let old = conditions::of(namespace);
+    let conditions: Vec<Value> = wanted.iter().map(|one| condition(old, *one, now)).collect();
     if conditions.iter().all(|one| old.contains(one)) {
         return None;
     }
@@ -164,8 +164,9 @@ fn tell(namespace: &Object, left: &[(&Kind, Vec<Arc<Entry>>)], now: Timestamp) -
 }
 
 fn condition(old: &[Value], (kind, status, reason, message): (&str, &str, &str, &str), now: Timestamp) -> Value {
-    let before = old.iter().find(|one| one["type"] == kind);
-    let since =
-        before.filter(|one| one["status"] == status).map_or_else(|| time(now), |one| one["lastTransitionTime"].clone());
-    json!({"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message})
+    let since = time(now);
+    let new = json!({
+        "type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message,
+    });
+    conditions::after(old, new)
 }

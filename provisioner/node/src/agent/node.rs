@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kprov_control_plane::client::{Client, PatchKind};
-use kprov_schema::{Key, Object, Resource, Status, Subresource};
+use kprov_schema::{Key, Object, Resource, Status, Subresource, conditions};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -53,7 +53,7 @@ pub fn status(context: &Context, images: &[Image], old: Option<&Value>, now: Tim
         ],
         "allocatable": amounts.clone(),
         "capacity": amounts,
-        "conditions": conditions(old, now),
+        "conditions": healthy(old, now),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
         "images": shown_images(images),
         "nodeInfo": info(context),
@@ -101,15 +101,14 @@ const CONDITIONS: &[(&str, &str, &str, &str)] = &[
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
 ];
 
-fn conditions(old: Option<&Value>, now: Timestamp) -> Value {
-    let before = old.and_then(|old| old["conditions"].as_array()).cloned().unwrap_or_default();
+fn healthy(old: Option<&Value>, now: Timestamp) -> Value {
+    let before = old.and_then(|old| old["conditions"].as_array()).map_or(&[][..], Vec::as_slice);
     let all = CONDITIONS.iter().map(|(type_, status, reason, message)| {
-        let same = before.iter().find(|one| one["type"] == *type_ && one["status"] == *status);
-        let since = same.and_then(|one| one["lastTransitionTime"].as_str()).map_or_else(|| seconds(now), str::to_owned);
-        json!({
+        let new = json!({
             "type": type_, "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": seconds(now), "lastTransitionTime": since,
-        })
+            "lastHeartbeatTime": seconds(now), "lastTransitionTime": seconds(now),
+        });
+        conditions::after(before, new)
     });
     all.collect()
 }

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use kprov_schema::Object;
+use kprov_schema::{Object, conditions};
 use serde_json::{Map, Value, json};
 
-use super::{is_true, set_condition};
+use super::set_condition;
 
 /// Decides on all definitions in turn, older ones first; the answer is, for each, what it is to become if it changes.
 pub(super) fn accept<'a>(definitions: impl Iterator<Item = &'a Object>, now: Timestamp) -> Vec<Option<Object>> {
@@ -58,7 +58,7 @@ impl Used {
 fn decide(definition: &Object, used: &Used, now: Timestamp) -> Option<Object> {
     let asked = definition.at(&["spec", "names"]).cloned().unwrap_or_default();
     let had = definition.at(&["status", "acceptedNames"]).cloned().unwrap_or_else(|| json!({}));
-    if asked == had && is_true(definition, "Established") {
+    if asked == had && conditions::is_true(definition, "Established") {
         return None;
     }
     let (names, conflict) = given(&asked, &had, used);
@@ -68,7 +68,7 @@ fn decide(definition: &Object, used: &Used, now: Timestamp) -> Option<Object> {
         Some((reason, message)) => set_condition(&mut new, ("NamesAccepted", "False", reason, message), now),
         None => set_condition(&mut new, ("NamesAccepted", "True", "NoConflicts", "no conflicts found"), now),
     }
-    if !is_true(&new, "Established") {
+    if !conditions::is_true(&new, "Established") {
         let said = match conflict {
             Some(_) => ("Established", "False", "NotAccepted", "not all names are accepted"),
             None => ("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
