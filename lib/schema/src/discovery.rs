@@ -116,11 +116,12 @@ impl Entry {
         let resource = &kind.resource;
         let own = (resource.group.clone(), resource.version.clone(), kind.kind.clone());
         let scale: (Text, Text, Text) = ("autoscaling".into(), "v1".into(), "Scale".into());
-        let part =
-            |name: &'static str, speaks| Part { name: name.into(), verbs: texts(&["get", "patch", "update"]), speaks };
-        let has = |one| kind.subresources.contains(&one);
-        let status = has(Subresource::Status).then(|| part("status", own));
-        let scaled = has(Subresource::Scale).then(|| part("scale", scale));
+        let part = |part: Subresource, speaks| {
+            let verbs = texts(&["get", "patch", "update"]);
+            kind.subresources.contains(&part).then(|| Part { name: part.name().into(), verbs, speaks })
+        };
+        let status = part(Subresource::Status, own);
+        let scaled = part(Subresource::Scale, scale);
         Self {
             group: resource.group.clone(),
             version: resource.version.clone(),

@@ -18,12 +18,14 @@ mod behaviour;
 mod carry;
 mod reset;
 mod rules;
+mod subresource;
 mod table;
 mod typing;
 
 pub use behaviour::{Behaviour, Behaviours, ColumnHead, Row};
 pub use reset::{Reset, STATUS_ALONE};
 pub use rules::{Column, Rules, Selectable, StoredAs, Write};
+pub use subresource::Subresource;
 pub use table::KINDS;
 pub use typing::Typed;
 
@@ -50,21 +52,6 @@ impl Scoped for ClusterResourceScope {
 
 impl Scoped for NamespaceResourceScope {
     const SCOPE: Scope = Scope::Namespaced;
-}
-
-/// Parts of an object that have a path of their own below it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are Kubernetes' own subresources")]
-pub enum Subresource {
-    Status,
-    Scale,
-    Binding,
-    Eviction,
-    Log,
-    Token,
-    Finalize,
-    EphemeralContainers,
-    Resize,
 }
 
 /// One row of the table with its typed struct erased; a custom resource becomes the same value at run time.

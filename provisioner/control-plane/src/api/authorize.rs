@@ -16,7 +16,6 @@ use kprov_schema::{Key, Kind, Resource, Status, Subresource};
 use super::core::Core;
 use super::errors;
 use super::path::Place;
-use super::subresource;
 use super::user::User;
 
 /// What somebody wants to do.
@@ -46,7 +45,7 @@ impl Attributes {
             namespace: key.namespace.clone(),
             plural: kind.resource.plural.to_string(),
             name: key.name.clone(),
-            subresource: part.map(subresource::name).unwrap_or_default().to_owned(),
+            subresource: part.map(Subresource::name).unwrap_or_default().to_owned(),
             ..Place::default()
         };
         Self { verb: verb.into(), place, ..Self::default() }
@@ -223,7 +222,7 @@ fn node(core: &Core, user: &User, wanted: &Attributes) -> bool {
     let Some(node) = user.node_name().filter(|_| wanted.is_resource()) else { return false };
     let place = &wanted.place;
     let is = |row: &&NodeRow| {
-        (&*row.resource.group, &*row.resource.plural, row.part.map_or("", subresource::name))
+        (&*row.resource.group, &*row.resource.plural, row.part.map_or("", Subresource::name))
             == (place.group.as_str(), place.plural.as_str(), place.subresource.as_str())
     };
     let found = NODE_ROWS.iter().find(is);

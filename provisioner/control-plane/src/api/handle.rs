@@ -209,7 +209,7 @@ fn target(core: &Core, place: &Place) -> Result<Target, Status> {
     let part = match place.subresource.as_str() {
         "" => None,
         name => Some(
-            subresource::named(name).filter(|part| subresource::has(kind, *part)).ok_or_else(errors::no_such_path)?,
+            Subresource::parse(name).filter(|part| subresource::has(kind, *part)).ok_or_else(errors::no_such_path)?,
         ),
     };
     if !fits || !place.rest.is_empty() {

@@ -4,7 +4,7 @@ use kprov_schema::decode::Target as Decoding;
 use kprov_schema::kind::{Reset, Write};
 use kprov_schema::managed::{Managed, Scene, scaled, shown_in_scale};
 use kprov_schema::structure::Ref;
-use kprov_schema::{Kind, Object, Status};
+use kprov_schema::{Kind, Object, Status, Subresource};
 use serde_json::Value;
 
 use super::core::Core;
@@ -115,7 +115,7 @@ impl Writer<'_> {
             structure,
             api_version,
             manager: &self.options.manager,
-            subresource: self.target.part.map(subresource::name).unwrap_or_default(),
+            subresource: self.target.part.map(Subresource::name).unwrap_or_default(),
             reset,
             now: errors::seconds(self.core.world.clock.now()),
             in_version: &|object, version| {

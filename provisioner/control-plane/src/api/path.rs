@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use kprov_schema::Subresource;
+
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
@@ -42,7 +44,7 @@ pub(crate) struct Place {
 }
 
 /// Parts of a namespace object; any other segment in their place is a resource within the namespace.
-const NAMESPACE_PARTS: &[&str] = &["status", "finalize"];
+const NAMESPACE_PARTS: &[&str] = &[Subresource::Status.name(), Subresource::Finalize.name()];
 
 /// Reads a path.
 pub(crate) fn parse(path: &str) -> Path {

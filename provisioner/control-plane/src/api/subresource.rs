@@ -62,29 +62,6 @@ pub(super) fn rows() -> Vec<(Subresource, Option<(&'static str, &'static str, &'
     PARTS.iter().map(|row| (row.part, row.speaks)).collect()
 }
 
-/// The last part of the path, for every subresource.
-const NAMES: &[(&str, Subresource)] = &[
-    ("status", Subresource::Status),
-    ("scale", Subresource::Scale),
-    ("binding", Subresource::Binding),
-    ("eviction", Subresource::Eviction),
-    ("log", Subresource::Log),
-    ("token", Subresource::Token),
-    ("finalize", Subresource::Finalize),
-    ("ephemeralcontainers", Subresource::EphemeralContainers),
-    ("resize", Subresource::Resize),
-];
-
-/// The subresource of a name in a path.
-pub(crate) fn named(name: &str) -> Option<Subresource> {
-    NAMES.iter().find(|(one, _)| *one == name).map(|(_, part)| *part)
-}
-
-/// The name of a subresource in paths.
-pub(crate) fn name(part: Subresource) -> &'static str {
-    NAMES.iter().find(|(_, one)| *one == part).map_or("", |(name, _)| name)
-}
-
 /// The row of a part; what has none is not read or written.
 pub(crate) fn part(part: Subresource) -> Result<&'static Part, Status> {
     PARTS.iter().find(|one| one.part == part).ok_or_else(errors::method_not_allowed)
@@ -209,7 +186,7 @@ pub(crate) fn has(kind: &Kind, part: Subresource) -> bool {
 
 /// `pods/binding`, as messages about a part of a resource name it.
 pub(crate) fn qualified(resource: &Resource, part: Subresource) -> String {
-    format!("{}/{}", resource.plural, name(part))
+    format!("{}/{}", resource.plural, part.name())
 }
 
 #[cfg(test)]
