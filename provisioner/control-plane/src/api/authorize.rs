@@ -198,7 +198,7 @@ const NODE_ROWS: &[NodeRow] = &[
     row::<NetworkPolicy>(None, reads),
     row::<Ingress>(None, reads),
     row::<IngressClass>(None, reads),
-    row::<PersistentVolume>(None, |by| by.wanted.verb == "get" && holds_volume(by)),
+    row::<PersistentVolume>(None, |by| reads_one(by.wanted) && holds_volume(by)),
     row::<Event>(None, writes_events),
     row::<events::v1::Event>(None, writes_events),
     row::<Node>(None, |by| by.wanted.verb == "create" || own_node(by.node, by.wanted)),
@@ -270,18 +270,23 @@ fn is_own_pod(by: &ByNode<'_>) -> bool {
     pod.is_none_or(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node))
 }
 
+/// The one name that is read: in the path, or by which a list or watch selects.
+fn one_name(wanted: &Attributes) -> &str {
+    let named = &wanted.place.name;
+    wanted.only_name.as_deref().filter(|_| named.is_empty()).unwrap_or(named)
+}
+
 /// Whether a pod of the node uses the object named.
 fn used(by: &ByNode<'_>, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
-    let place = &by.wanted.place;
-    let name = by.wanted.only_name.as_deref().filter(|_| place.name.is_empty()).unwrap_or(&place.name);
-    let Ok(pods) = by.core.list::<Pod>(&place.namespace) else { return false };
+    let name = one_name(by.wanted);
+    let Ok(pods) = by.core.list::<Pod>(&by.wanted.place.namespace) else { return false };
     pods.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node) && uses(&pod.object, name))
 }
 
 /// Whether a claim that a pod of the node uses is bound to the volume named.
 fn holds_volume(by: &ByNode<'_>) -> bool {
     let ByNode { core, node, wanted } = *by;
-    let name = &wanted.place.name;
+    let name = one_name(wanted);
     let Some(volume) = core.get::<PersistentVolume>("", name) else { return false };
     let claim = |field: &str| volume.object.text(&["spec", "claimRef", field]).unwrap_or_default().to_owned();
     let claim = Key::new(claim("namespace"), claim("name"));

@@ -12,7 +12,7 @@ use super::target::Target;
 pub(crate) struct Part {
     part: Subresource,
     /// The kind that it speaks, when it is another than the object's.
-    pub(crate) speaks: Option<(&'static str, &'static str, &'static str)>,
+    pub(crate) speaks: Option<Spoken>,
     /// The door that its writes come through.
     pub(crate) door: Write,
     /// The part of an object.
@@ -56,9 +56,12 @@ const PARTS: &[Part] = &[
     },
 ];
 
+/// A kind that bodies are in: its group, version and name.
+type Spoken = (&'static str, &'static str, &'static str);
+
 /// The parts that have rows, and the kinds that they speak where it is not the object's own.
 #[cfg(test)]
-pub(super) fn rows() -> Vec<(Subresource, Option<(&'static str, &'static str, &'static str)>)> {
+pub(super) fn rows() -> Vec<(Subresource, Option<Spoken>)> {
     PARTS.iter().map(|row| (row.part, row.speaks)).collect()
 }
 
