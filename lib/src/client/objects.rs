@@ -81,6 +81,15 @@ impl Client {
     }
 
     /// Puts an object in place of the one of its name. Short for `of::<K>().recreate(..)`.
+    ///
+    /// ```no_run
+    /// # async fn doc(cluster: kprov::client::Client) -> Result<(), kprov::client::ClientError> {
+    /// use kprov::build::*;
+    /// let nodes = AwsAuth::new().nodes("arn:aws:iam::012345678901:role/nodes");
+    /// cluster.recreate(&ConfigMap::from(nodes)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn recreate<K>(&self, object: &K) -> Result<K, ClientError>
     where
         K: k8s_openapi::Resource + Serialize + DeserializeOwned,
