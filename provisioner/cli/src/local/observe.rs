@@ -35,20 +35,17 @@ pub(super) async fn observe(name: &Name) -> anyhow::Result<Observed> {
     let folder = Folder::of(name)?;
     let running = process::running(&folder)?.is_some();
     let client = if running { Client::from_kubeconfig(&folder.kubeconfig()).await.ok() } else { None };
-    let ready = match &client {
-        Some(client) => is_ready(client).await,
-        None => false,
+    let ready_nodes = match &client {
+        Some(client) => ready_nodes(client).await?,
+        None => None,
     };
     Ok(Observed {
         name: name.clone(),
         folder: folder.path().exists(),
         config: Config::load(&folder).map_err(|error| format!("{error:#}")),
         running,
-        ready,
-        ready_nodes: match &client {
-            Some(client) if ready => nodes(client).await?.iter().filter(|node| node_is_ready(node)).count(),
-            _ => 0,
-        },
+        ready: ready_nodes.is_some(),
+        ready_nodes: ready_nodes.unwrap_or(0),
         off: folder.nodes_off()?,
         context: match std::fs::read_to_string(folder.kubeconfig()) {
             Ok(admin) => {
@@ -58,6 +55,19 @@ pub(super) async fn observe(name: &Name) -> anyhow::Result<Observed> {
             Err(_) => Ok(false),
         },
     })
+}
+
+/// How many nodes are ready, or `None` where the API server is not.
+async fn ready_nodes(client: &Client) -> anyhow::Result<Option<usize>> {
+    if !is_ready(client).await {
+        return Ok(None);
+    }
+    match nodes(client).await {
+        Ok(nodes) => Ok(Some(nodes.iter().filter(|node| node_is_ready(node)).count())),
+        // Another command may have stopped the server between the two questions.
+        Err(_) if !is_ready(client).await => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn is_ready(client: &Client) -> bool {
@@ -74,4 +84,45 @@ pub(crate) async fn nodes(client: &Client) -> anyhow::Result<Vec<Node>> {
 pub(crate) fn node_is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| &status.conditions).flatten();
     conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kprov::client::kube;
+
+    use super::*;
+
+    type Answer = Result<&'static str, ()>;
+
+    /// A client whose questions are answered in order; `Err` is a server that is gone.
+    fn answered(answers: &'static [(&str, Answer)]) -> Client {
+        let asked = AtomicUsize::new(0);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (path, answer) = answers[asked.fetch_add(1, Ordering::Relaxed)];
+            assert_eq!(request.uri().path(), path);
+            let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
+            std::future::ready(
+                answer
+                    .map(|text| http::Response::new(kube::client::Body::from(text.as_bytes().to_vec())))
+                    .map_err(|()| gone()),
+            )
+        });
+        Client::from_kube(kube::Client::new(service, "default"), "https://127.0.0.1", "admin")
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_while_it_is_asked_is_not_ready() {
+        const NODES: &str = "/api/v1/nodes";
+        const LIST: &str = r#"{"kind":"NodeList","apiVersion":"v1","metadata":{},"items":[
+            {"metadata":{"name":"a"},"status":{"conditions":[{"type":"Ready","status":"True"}]}},
+            {"metadata":{"name":"b"}}]}"#;
+        let ready = async |answers| ready_nodes(&answered(answers)).await.map_err(drop);
+        assert_eq!(ready(&[("/readyz", Ok("ok")), (NODES, Ok(LIST))]).await, Ok(Some(1)));
+        assert_eq!(ready(&[("/readyz", Err(()))]).await, Ok(None));
+        assert_eq!(ready(&[("/readyz", Ok("ok")), (NODES, Err(())), ("/readyz", Err(()))]).await, Ok(None));
+        assert_eq!(ready(&[("/readyz", Ok("ok")), (NODES, Ok("garbage")), ("/readyz", Ok("ok"))]).await, Err(()));
+    }
 }
