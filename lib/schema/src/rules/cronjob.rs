@@ -3,7 +3,8 @@
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec};
 use k8s_openapi::api::core::v1::Container;
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::pod::defaults::default_text;
 use super::pod::warnings;
 use super::{job, parts, scale};

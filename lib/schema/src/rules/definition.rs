@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::Value;
 
-use super::fields::{fill, items};
+use super::fields::{fill, list};
 use crate::custom::format;
 use crate::kind::{Column, Reset, Rules, STATUS_ALONE, Subresource, Write};
 use crate::meta::MetaRules;
@@ -49,7 +49,7 @@ impl Rules for CustomResourceDefinition {
         if let Some(service) = service.and_then(|client| client.service.as_mut()) {
             service.port.get_or_insert(443);
         }
-        if self.status.as_ref().is_none_or(|status| items(&status.stored_versions).is_empty()) {
+        if self.status.as_ref().is_none_or(|status| list(&status.stored_versions).is_empty()) {
             note_storage(self);
         }
     }

@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::check::{Errors, Path, list};
+use super::check::{Errors, Path};
+use super::fields::list;
 use super::{conditions, parts, scale};
 use crate::internal::shown;
 use crate::kind::{Column, Rules, Subresource, Write};

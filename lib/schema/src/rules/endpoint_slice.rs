@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointHints, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::json;
 
+use super::check::{Errors, PROTOCOLS, Path};
 use super::endpoints::first_few;
-use super::fields::{app_protocol, endpoint_ip, items, text};
+use super::fields::{list, text};
 use super::pod::{same, set_generation};
 use crate::kind::{Column, Rules, Write};
-use crate::meta::{MetaRules, Repeats, all_invalid, label_pairs};
+use crate::meta::{MetaRules, Repeats};
 use crate::names;
 use crate::status::FieldError;
 use crate::table;
@@ -35,9 +35,9 @@ impl Rules for EndpointSlice {
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
         table::text("AddressType", ADDRESS_TYPE, |it, _| it.address_type.as_str().into()),
-        table::text("Ports", SLICE_PORTS, |it, _| or_unset(items(&it.ports).iter().map(slice_port).collect()).into()),
+        table::text("Ports", SLICE_PORTS, |it, _| or_unset(list(&it.ports).iter().map(slice_port).collect()).into()),
         table::text("Endpoints", SLICE_ENDPOINTS, |it, _| {
-            or_unset(items(&it.endpoints).iter().flat_map(|one| one.addresses.iter().cloned()).collect()).into()
+            or_unset(list(&it.endpoints).iter().flat_map(|one| one.addresses.iter().cloned()).collect()).into()
         }),
         table::age(),
     ];
@@ -62,22 +62,16 @@ impl Rules for EndpointSlice {
     }
 
     fn validate(&self, old: Option<&Self>, _: Write) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        match self.address_type.as_str() {
-            "" => errors.push(FieldError::required("addressType", "")),
-            "FQDN" | "IPv4" | "IPv6" => {}
-            other => {
-                errors.push(FieldError::not_supported("addressType", &json!(other), &["FQDN", "IPv4", "IPv6"]));
-            }
-        }
-        errors.extend(slice_ports(items(&self.ports)));
+        let mut errors = Errors::default();
+        errors.filled_one_of("addressType", &self.address_type, &["FQDN", "IPv4", "IPv6"]);
+        ports(&mut errors, &Path::root("ports"), list(&self.ports));
         if old.is_none_or(|old| !same(&old.endpoints, &self.endpoints)) {
-            errors.extend(endpoints(items(&self.endpoints), &self.address_type));
+            endpoints(&mut errors, &Path::root("endpoints"), list(&self.endpoints), &self.address_type);
         }
         if old.is_some_and(|old| old.address_type != self.address_type) {
-            errors.push(FieldError::invalid_text("addressType", &self.address_type, "field is immutable"));
+            errors.invalid("addressType", self.address_type.as_str(), "field is immutable");
         }
-        errors
+        errors.into_vec()
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
@@ -89,7 +83,7 @@ impl Rules for EndpointSlice {
         if matches!(by, Some("endpointslice-controller.k8s.io" | "endpointslicemirroring-controller.k8s.io")) {
             return warnings;
         }
-        for (index, endpoint) in items(&self.endpoints).iter().enumerate() {
+        for (index, endpoint) in list(&self.endpoints).iter().enumerate() {
             for (at, address) in endpoint.addresses.iter().enumerate() {
                 warnings.extend(names::ip_warning(&format!("endpoints[{index}].addresses[{at}]"), address));
             }
@@ -117,7 +111,7 @@ fn drop_topology(slice: &mut EndpointSlice, old: Option<&EndpointSlice>) {
         return;
     }
     let name = |one: &Endpoint| one.deprecated_topology.as_ref()?.get(HOSTNAME).cloned();
-    let known: Vec<String> = old.map(|old| items(&old.endpoints).iter().filter_map(name).collect()).unwrap_or_default();
+    let known: Vec<String> = old.map(|old| list(&old.endpoints).iter().filter_map(name).collect()).unwrap_or_default();
     for endpoint in slice.endpoints.iter_mut().flatten() {
         let moved = name(endpoint).filter(|name| known.contains(name) && names::dns1123_subdomain(name).is_empty());
         if endpoint.node_name.is_none() {
@@ -127,120 +121,112 @@ fn drop_topology(slice: &mut EndpointSlice, old: Option<&EndpointSlice>) {
     }
 }
 
-fn slice_ports(ports: &[EndpointPort]) -> Vec<FieldError> {
+fn ports(errors: &mut Errors, at: &Path<'_>, ports: &[EndpointPort]) {
     const MAX: usize = 20_000;
     if ports.len() > MAX {
-        return vec![FieldError::too_many("ports", ports.len(), MAX)];
+        return errors.too_many(at, ports.len(), MAX);
     }
-    let mut errors = Vec::new();
     let mut seen = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
-        let at = format!("ports[{index}]");
+        let at = at.index(index);
         let name = text(&port.name);
         if !name.is_empty() {
-            errors.extend(all_invalid(&format!("{at}.name"), name, names::dns1123_label(name)));
+            errors.all(&at.child("name"), name, names::dns1123_label(name));
         }
         if !seen.insert(name) {
-            errors.push(FieldError::duplicate(format!("{at}.name"), &json!(name)));
+            errors.duplicate(&at.child("name"), name);
         }
         match &port.protocol {
-            None => errors.push(FieldError::required(format!("{at}.protocol"), "")),
-            Some(one) if ["SCTP", "TCP", "UDP"].contains(&one.as_str()) => {}
-            Some(one) => {
-                let field = format!("{at}.protocol");
-                errors.push(FieldError::not_supported(field, &json!(one), &["SCTP", "TCP", "UDP"]));
-            }
+            None => errors.required(&at.child("protocol"), ""),
+            Some(one) => errors.one_of(&at.child("protocol"), one, PROTOCOLS),
         }
-        errors.extend(app_protocol(&port.app_protocol, &format!("{at}.appProtocol")));
+        errors.app_protocol(&at.child("appProtocol"), &port.app_protocol);
     }
-    errors
 }
 
-fn endpoints(all: &[Endpoint], kind: &str) -> Vec<FieldError> {
+fn endpoints(errors: &mut Errors, at: &Path<'_>, all: &[Endpoint], kind: &str) {
     const MAX: usize = 1000;
     if all.len() > MAX {
-        return vec![FieldError::too_many("endpoints", all.len(), MAX)];
+        return errors.too_many(at, all.len(), MAX);
     }
-    let endpoints = all.iter().enumerate();
-    endpoints.flat_map(|(index, endpoint)| endpoint_errors(endpoint, kind, &format!("endpoints[{index}]"))).collect()
+    for (index, one) in all.iter().enumerate() {
+        endpoint(errors, &at.index(index), one, kind);
+    }
 }
 
-fn endpoint_errors(endpoint: &Endpoint, kind: &str, at: &str) -> Vec<FieldError> {
+fn endpoint(errors: &mut Errors, at: &Path<'_>, endpoint: &Endpoint, kind: &str) {
     const MAX_ADDRESSES: usize = 100;
     const MAX_TOPOLOGY: usize = 16;
-    let mut errors = Vec::new();
-    let field = format!("{at}.addresses");
+    let addresses = at.child("addresses");
     if endpoint.addresses.is_empty() {
-        errors.push(FieldError::required(field.as_str(), "must contain at least 1 address"));
+        errors.required(&addresses, "must contain at least 1 address");
     } else if endpoint.addresses.len() > MAX_ADDRESSES {
-        errors.push(FieldError::too_many(field.as_str(), endpoint.addresses.len(), MAX_ADDRESSES));
+        errors.too_many(&addresses, endpoint.addresses.len(), MAX_ADDRESSES);
     }
-    for (index, address) in endpoint.addresses.iter().enumerate() {
-        errors.extend(slice_address(address, kind, &field, &format!("{field}[{index}]")));
+    for (index, one) in endpoint.addresses.iter().enumerate() {
+        address(errors, &addresses, index, one, kind);
     }
     if let Some(node) = &endpoint.node_name {
-        errors.extend(all_invalid(&format!("{at}.nodeName"), node, names::dns1123_subdomain(node)));
+        errors.all(&at.child("nodeName"), node, names::dns1123_subdomain(node));
     }
     if let Some(topology) = &endpoint.deprecated_topology {
-        let field = format!("{at}.deprecatedTopology");
+        let at = at.child("deprecatedTopology");
         if topology.len() > MAX_TOPOLOGY {
-            errors.push(FieldError::too_many(field.as_str(), topology.len(), MAX_TOPOLOGY));
+            errors.too_many(&at, topology.len(), MAX_TOPOLOGY);
         }
-        errors.extend(label_pairs(topology.iter().map(|(key, value)| (key.as_str(), value.as_str())), &field));
+        errors.labels(&at, topology);
     }
     if let Some(hostname) = &endpoint.hostname {
-        errors.extend(all_invalid(&format!("{at}.hostname"), hostname, names::dns1123_label(hostname)));
+        errors.all(&at.child("hostname"), hostname, names::dns1123_label(hostname));
     }
-    if let Some(hints) = &endpoint.hints {
-        errors.extend(hint_errors(hints, &format!("{at}.hints")));
+    if let Some(given) = &endpoint.hints {
+        hints(errors, &at.child("hints"), given);
     }
-    errors
 }
 
-fn slice_address(address: &str, kind: &str, list: &str, at: &str) -> Vec<FieldError> {
-    let (mut errors, four) = match kind {
-        "IPv4" => (all_invalid(at, address, names::ip(address)), true),
-        "IPv6" => (all_invalid(at, address, names::canonical_ip(address)), false),
-        "FQDN" if address.is_empty() => return vec![FieldError::required(at, "")],
+fn address(errors: &mut Errors, addresses: &Path<'_>, index: usize, address: &str, kind: &str) {
+    let at = addresses.index(index);
+    let (wrong, four) = match kind {
+        "IPv4" => (names::ip(address), true),
+        "IPv6" => (names::canonical_ip(address), false),
+        "FQDN" if address.is_empty() => return errors.required(&at, ""),
         "FQDN" => {
-            let wrong = names::fully_qualified_domain(address);
-            return wrong.iter().map(|(value, why)| FieldError::invalid_text(at, value, why)).collect();
+            for (value, why) in names::fully_qualified_domain(address) {
+                errors.invalid(&at, value, &why);
+            }
+            return;
         }
-        _ => return Vec::new(),
+        _ => return,
     };
-    if errors.is_empty() {
-        let is_four = names::parse_ip(address).is_some_and(|ip| matches!(ip, IpAddr::V4(_)));
-        if is_four != four {
-            errors.push(FieldError::invalid_text(list, address, &format!("must be an {kind} address")));
-        }
-        errors.extend(endpoint_ip(address, at));
+    if !wrong.is_empty() {
+        return errors.all(&at, address, wrong);
     }
-    errors
-}
-
-fn hint_errors(hints: &EndpointHints, at: &str) -> Vec<FieldError> {
-    let zones: Vec<&str> = items(&hints.for_zones).iter().map(|zone| zone.name.as_str()).collect();
-    let mut errors = hint_names(&zones, &format!("{at}.forZones"), names::label_value);
-    if zones.len() <= MAX_HINTS {
-        let nodes: Vec<&str> = items(&hints.for_nodes).iter().map(|node| node.name.as_str()).collect();
-        errors.extend(hint_names(&nodes, &format!("{at}.forNodes"), names::dns1123_subdomain));
+    if names::parse_ip(address).is_some_and(|ip| matches!(ip, IpAddr::V4(_))) != four {
+        errors.invalid(addresses, address, &format!("must be an {kind} address"));
     }
-    errors
+    errors.endpoint_ip(&at, address);
 }
 
 const MAX_HINTS: usize = 8;
 
-fn hint_names(all: &[&str], at: &str, rule: fn(&str) -> Vec<String>) -> Vec<FieldError> {
+fn hints(errors: &mut Errors, at: &Path<'_>, hints: &EndpointHints) {
+    let zones: Vec<&str> = list(&hints.for_zones).iter().map(|zone| zone.name.as_str()).collect();
+    hint_names(errors, &at.child("forZones"), &zones, names::label_value);
+    if zones.len() <= MAX_HINTS {
+        let nodes: Vec<&str> = list(&hints.for_nodes).iter().map(|node| node.name.as_str()).collect();
+        hint_names(errors, &at.child("forNodes"), &nodes, names::dns1123_subdomain);
+    }
+}
+
+fn hint_names(errors: &mut Errors, at: &Path<'_>, all: &[&str], rule: fn(&str) -> Vec<String>) {
     if all.len() > MAX_HINTS {
-        return vec![FieldError::too_many(at, all.len(), MAX_HINTS)];
+        return errors.too_many(at, all.len(), MAX_HINTS);
     }
-    let mut errors = Vec::new();
     for (index, name) in all.iter().enumerate() {
-        let field = format!("{at}[{index}].name");
+        let at = at.index(index);
         if all[..index].contains(name) {
-            errors.push(FieldError::duplicate(field.as_str(), &json!(name)));
+            errors.duplicate(&at.child("name"), name);
         }
-        errors.extend(all_invalid(&field, name, rule(name)));
+        errors.all(&at.child("name"), name, rule(name));
     }
-    errors
 }

@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints};
 
-use super::fields::{app_protocol, endpoint_ip, fill, items, port, protocol, text};
+use super::check::{Errors, Path};
+use super::fields::{fill, list, text};
 use super::pod::same;
 use crate::kind::{Column, Rules, Write};
-use crate::meta::{MetaRules, Repeats, all_invalid};
+use crate::meta::{MetaRules, Repeats};
 use crate::names;
 use crate::status::FieldError;
 use crate::table;
@@ -24,7 +25,7 @@ impl Rules for Endpoints {
         Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
-        table::text("Endpoints", ENDPOINTS, |it, _| addresses(items(&it.subsets)).into()),
+        table::text("Endpoints", ENDPOINTS, |it, _| addresses(list(&it.subsets)).into()),
         table::age(),
     ];
 
@@ -38,8 +39,11 @@ impl Rules for Endpoints {
         if old.is_some_and(|old| same(&old.subsets, &self.subsets)) {
             return Vec::new();
         }
-        let subsets = items(&self.subsets).iter().enumerate();
-        subsets.flat_map(|(index, subset)| subset_errors(subset, &format!("subsets[{index}]"))).collect()
+        let mut errors = Errors::default();
+        for (index, one) in list(&self.subsets).iter().enumerate() {
+            subset(&mut errors, &Path::root("subsets").index(index), one);
+        }
+        errors.into_vec()
     }
 
     fn warnings(&self, _: Option<&Self>) -> Vec<String> {
@@ -48,10 +52,10 @@ impl Rules for Endpoints {
             return Vec::new();
         }
         let mut warnings = Vec::new();
-        for (index, subset) in items(&self.subsets).iter().enumerate() {
-            for (list, addresses) in lists(subset) {
+        for (index, subset) in list(&self.subsets).iter().enumerate() {
+            for (field, addresses) in lists(subset) {
                 for (at, address) in addresses.iter().enumerate() {
-                    warnings.extend(names::ip_warning(&format!("subsets[{index}].{list}[{at}].ip"), &address.ip));
+                    warnings.extend(names::ip_warning(&format!("subsets[{index}].{field}[{at}].ip"), &address.ip));
                 }
             }
         }
@@ -60,7 +64,7 @@ impl Rules for Endpoints {
 }
 
 fn lists(subset: &EndpointSubset) -> [(&'static str, &[EndpointAddress]); 2] {
-    [("addresses", items(&subset.addresses)), ("notReadyAddresses", items(&subset.not_ready_addresses))]
+    [("addresses", list(&subset.addresses)), ("notReadyAddresses", list(&subset.not_ready_addresses))]
 }
 
 fn addresses(subsets: &[EndpointSubset]) -> String {
@@ -69,8 +73,8 @@ fn addresses(subsets: &[EndpointSubset]) -> String {
     }
     let mut all = Vec::new();
     for subset in subsets {
-        let ips = items(&subset.addresses).iter().map(|address| address.ip.as_str());
-        match items(&subset.ports) {
+        let ips = list(&subset.addresses).iter().map(|address| address.ip.as_str());
+        match list(&subset.ports) {
             [] => all.extend(ips.map(str::to_owned)),
             ports => all.extend(ports.iter().flat_map(|port| ips.clone().map(|ip| host_port(ip, port.port)))),
         }
@@ -88,47 +92,41 @@ pub(super) fn first_few(all: &[String]) -> String {
     if all.len() > SHOWN { format!("{shown} + {} more...", all.len() - SHOWN) } else { shown }
 }
 
-fn subset_errors(subset: &EndpointSubset, at: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+fn subset(errors: &mut Errors, at: &Path<'_>, subset: &EndpointSubset) {
     if lists(subset).iter().all(|(_, addresses)| addresses.is_empty()) {
-        errors.push(FieldError::required(at, "must specify `addresses` or `notReadyAddresses`"));
+        errors.required(at, "must specify `addresses` or `notReadyAddresses`");
     }
-    for (list, addresses) in lists(subset) {
-        for (index, address) in addresses.iter().enumerate() {
-            errors.extend(address_errors(address, &format!("{at}.{list}[{index}]")));
+    for (field, addresses) in lists(subset) {
+        for (index, one) in addresses.iter().enumerate() {
+            address(errors, &at.child(field).index(index), one);
         }
     }
-    let ports = items(&subset.ports);
-    for (index, port) in ports.iter().enumerate() {
-        errors.extend(port_errors(port, ports.len() > 1, &format!("{at}.ports[{index}]")));
+    let ports = list(&subset.ports);
+    for (index, one) in ports.iter().enumerate() {
+        port(errors, &at.child("ports").index(index), one, ports.len() > 1);
     }
-    errors
 }
 
-fn address_errors(address: &EndpointAddress, at: &str) -> Vec<FieldError> {
-    let field = format!("{at}.ip");
-    let mut errors = all_invalid(&field, &address.ip, names::ip(&address.ip));
+fn address(errors: &mut Errors, at: &Path<'_>, address: &EndpointAddress) {
+    errors.all(&at.child("ip"), &address.ip, names::ip(&address.ip));
     let hostname = text(&address.hostname);
     if !hostname.is_empty() {
-        errors.extend(all_invalid(&format!("{at}.hostname"), hostname, names::dns1123_label(hostname)));
+        errors.all(&at.child("hostname"), hostname, names::dns1123_label(hostname));
     }
     if let Some(node) = &address.node_name {
-        errors.extend(all_invalid(&format!("{at}.nodeName"), node, names::dns1123_subdomain(node)));
+        errors.all(&at.child("nodeName"), node, names::dns1123_subdomain(node));
     }
-    errors.extend(endpoint_ip(&address.ip, &field));
-    errors
+    errors.endpoint_ip(&at.child("ip"), &address.ip);
 }
 
-fn port_errors(one: &EndpointPort, named: bool, at: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let name = text(&one.name);
+fn port(errors: &mut Errors, at: &Path<'_>, port: &EndpointPort, named: bool) {
+    let name = text(&port.name);
     if !name.is_empty() {
-        errors.extend(all_invalid(&format!("{at}.name"), name, names::dns1123_label(name)));
+        errors.all(&at.child("name"), name, names::dns1123_label(name));
     } else if named {
-        errors.push(FieldError::required(format!("{at}.name"), ""));
+        errors.required(&at.child("name"), "");
     }
-    errors.extend(port(one.port, format!("{at}.port")));
-    errors.extend(protocol(text(&one.protocol), format!("{at}.protocol")));
-    errors.extend(app_protocol(&one.app_protocol, &format!("{at}.appProtocol")));
-    errors
+    errors.port(&at.child("port"), port.port);
+    errors.protocol(&at.child("protocol"), text(&port.protocol));
+    errors.app_protocol(&at.child("appProtocol"), &port.app_protocol);
 }

@@ -8,7 +8,8 @@ use k8s_openapi::api::networking::v1::{
 };
 use serde_json::Value;
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::{parts, reference};
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::meta::{MetaRules, Repeats};

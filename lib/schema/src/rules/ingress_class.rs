@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::networking::v1::{IngressClass, IngressClassParametersReference, IngressClassSpec};
 
-use super::check::{Errors, Path, text};
+use super::check::{Errors, Path};
+use super::fields::text;
 use super::{parts, reference};
 use crate::kind::{Column, Rules, Write};
 use crate::meta::{MetaRules, Repeats};

@@ -11,7 +11,8 @@ use k8s_openapi::api::core::v1::{Affinity, Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::pod::defaults::default_text;
 use super::pod::{defaults, same, validate, warnings};
 use super::{job_status, parts, scale};

@@ -3,7 +3,8 @@
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use serde_json::json;
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::job::omitted;
 
 /// Whether a condition of a job is true.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem};
 
-use super::check::{Errors, Path, text};
+use super::check::{Errors, Path};
+use super::fields::text;
 use super::pod::container_resources::{container_name, standard_name};
 use super::pod::defaults::{Amounts, round_up};
 use super::pod::pod_resources::may_overcommit;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 
-use super::fields::{items, text};
+use super::fields::{list, text};
 use crate::kind::{Column, Reset, Rules, Selectable, Subresource, Write};
 use crate::meta::{self, MetaRules, Repeats};
 use crate::names::NameRule;
@@ -51,7 +51,7 @@ impl Rules for Namespace {
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {
-        let finalizers = self.spec.as_ref().map(|spec| items(&spec.finalizers)).unwrap_or_default();
+        let finalizers = self.spec.as_ref().map(|spec| list(&spec.finalizers)).unwrap_or_default();
         match write {
             Write::Status if old.is_some() => wrong_phase(self).into_iter().collect(),
             Write::Other(_) => {

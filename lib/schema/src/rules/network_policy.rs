@@ -6,7 +6,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
-use super::check::{Errors, Path, list};
+use super::check::{Errors, Path};
+use super::fields::list;
 use super::parts;
 use crate::kind::{Column, Rules, Write};
 use crate::names;

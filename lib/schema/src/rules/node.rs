@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Taint};
 use serde_json::{Value, json};
 
-use super::fields::{fill, items, listed, text};
+use super::fields::{fill, list, listed, text};
 use super::pod::defaults::round_up;
 use crate::internal::shown;
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
@@ -112,7 +112,7 @@ impl Rules for Node {
         if !text(&spec.external_id).is_empty() {
             warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
         }
-        for (index, range) in items(&spec.pod_cidrs).iter().enumerate() {
+        for (index, range) in list(&spec.pod_cidrs).iter().enumerate() {
             warnings.extend(names::cidr_warnings(&format!("spec.podCIDRs[{index}]"), range));
         }
         warnings
@@ -122,7 +122,7 @@ impl Rules for Node {
 /// The older single range and the list say the same thing; where they differ, the single one wins.
 fn one_pod_range(spec: &mut NodeSpec) {
     let single = text(&spec.pod_cidr).to_owned();
-    let first = items(&spec.pod_cidrs).first().cloned().unwrap_or_default();
+    let first = list(&spec.pod_cidrs).first().cloned().unwrap_or_default();
     if !single.is_empty() && single != first {
         spec.pod_cidrs = Some(vec![single]);
     } else if single.is_empty() && !first.is_empty() {
@@ -139,7 +139,7 @@ fn status(node: &Node) -> Option<&NodeStatus> {
 }
 
 fn condition(node: &Node) -> String {
-    let conditions = status(node).map(|status| items(&status.conditions)).unwrap_or_default();
+    let conditions = status(node).map(|status| list(&status.conditions)).unwrap_or_default();
     let ready = conditions.iter().rfind(|one| one.type_ == "Ready");
     let mut words = vec![match ready {
         Some(ready) if ready.status == "True" => "Ready",
@@ -163,7 +163,7 @@ fn roles(node: &Node) -> Value {
 }
 
 fn address(node: &Node, kind: &str) -> Value {
-    let addresses = status(node).map(|status| items(&status.addresses)).unwrap_or_default();
+    let addresses = status(node).map(|status| list(&status.addresses)).unwrap_or_default();
     addresses.iter().find(|one| one.type_ == kind).map_or(table::NONE, |one| one.address.as_str()).into()
 }
 
@@ -186,10 +186,10 @@ fn kernel(node: &Node) -> String {
 }
 
 fn whole(node: &Node) -> Vec<FieldError> {
-    let mut errors = taints(spec(node).map(|spec| items(&spec.taints)).unwrap_or_default());
+    let mut errors = taints(spec(node).map(|spec| list(&spec.taints)).unwrap_or_default());
     errors.extend(resources(node));
     errors.extend(features(node));
-    let ranges = spec(node).map(|spec| items(&spec.pod_cidrs)).unwrap_or_default();
+    let ranges = spec(node).map(|spec| list(&spec.pod_cidrs)).unwrap_or_default();
     for (index, range) in ranges.iter().enumerate() {
         errors.extend(all_invalid(&format!("spec.podCIDRs[{index}]"), range, names::cidr(range)));
     }
@@ -261,7 +261,7 @@ fn resources(node: &Node) -> Vec<FieldError> {
 }
 
 fn features(node: &Node) -> Vec<FieldError> {
-    let features = status(node).map(|status| items(&status.declared_features)).unwrap_or_default();
+    let features = status(node).map(|status| list(&status.declared_features)).unwrap_or_default();
     let mut errors = Vec::new();
     for (index, feature) in features.iter().enumerate() {
         let at = format!("status.declaredFeatures[{index}]");
@@ -298,13 +298,13 @@ fn bad_feature(feature: &str) -> Option<String> {
 fn update(node: &Node, old: &Node) -> Vec<FieldError> {
     let mut errors = resources(node);
     errors.extend(features(node));
-    let addresses = status(node).map(|status| items(&status.addresses)).unwrap_or_default();
+    let addresses = status(node).map(|status| list(&status.addresses)).unwrap_or_default();
     for (index, address) in addresses.iter().enumerate().filter(|(at, one)| addresses[..*at].contains(one)) {
         let shown = format!("{{\"Type\":{},\"Address\":{}}}", json!(address.type_), json!(address.address));
         let field = format!("status.addresses[{index}]");
         errors.push(FieldError::new(FieldErrorKind::Duplicate, field, shown));
     }
-    let ranges = |node: &Node| spec(node).map(|spec| items(&spec.pod_cidrs).to_vec()).unwrap_or_default();
+    let ranges = |node: &Node| spec(node).map(|spec| list(&spec.pod_cidrs).to_vec()).unwrap_or_default();
     let (had, has) = (ranges(old), ranges(node));
     if !had.is_empty() && had != has {
         let why = "node updates may not change podCIDR except from \"\" to valid";
@@ -315,7 +315,7 @@ fn update(node: &Node, old: &Node) -> Vec<FieldError> {
         let why = "node updates may not change providerID except from \"\" to valid";
         errors.push(FieldError::forbidden("spec.providerID", why));
     }
-    errors.extend(taints(spec(node).map(|spec| items(&spec.taints)).unwrap_or_default()));
+    errors.extend(taints(spec(node).map(|spec| list(&spec.taints)).unwrap_or_default()));
     let external = |node: &Node| spec(node).map(|spec| text(&spec.external_id).to_owned()).unwrap_or_default();
     if external(old) != external(node) {
         errors.push(FieldError::forbidden("spec.externalID", "may not be updated"));

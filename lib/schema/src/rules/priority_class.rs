@@ -3,7 +3,8 @@
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::Value;
 
-use super::check::{Errors, Path, text};
+use super::check::{Errors, Path};
+use super::fields::text;
 use super::pod::spec::PREEMPTION_POLICIES;
 use crate::kind::{Column, Rules, Write};
 use crate::status::FieldError;

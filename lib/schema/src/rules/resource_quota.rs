@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{
 };
 use serde_json::{Value, json};
 
-use super::check::{Errors, Path, list};
+use super::check::{Errors, Path};
+use super::fields::list;
 use super::pod::container_resources::{is_counted_huge_page, quantity, standard_name};
 use super::pod::defaults::{Amounts, round_up};
 use crate::internal::shown;

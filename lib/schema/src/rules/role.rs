@@ -3,7 +3,8 @@
 use k8s_openapi::api::rbac::v1::{AggregationRule, ClusterRole, PolicyRule, Role};
 use serde_json::{Value, json};
 
-use super::check::{Errors, Path, list};
+use super::check::{Errors, Path};
+use super::fields::list;
 use crate::kind::{Column, Rules, Write};
 use crate::meta::{MetaRules, Repeats};
 use crate::names::NameRule;

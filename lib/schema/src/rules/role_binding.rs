@@ -3,7 +3,8 @@
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
 use serde_json::{Value, json};
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::role::META;
 use crate::kind::{Column, Rules, Write};
 use crate::meta::MetaRules;

@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::pod::validate;
 use crate::internal::shown;
 use crate::names;

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::json;
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::pod::warnings::deprecated_label;
 use crate::kind::{Column, Rules, Write};
 use crate::meta::{MetaRules, Repeats};

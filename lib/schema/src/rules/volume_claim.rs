@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{
 };
 use serde_json::{Value, json};
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
 use super::claim;
+use super::fields::{list, text};
 use super::pod::container_resources::quantity;
 use super::pod::defaults::round_up;
 use super::pod::pod_resources::is_native;

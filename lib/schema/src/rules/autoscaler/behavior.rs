@@ -3,7 +3,8 @@
 use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscalerBehavior};
 
 use crate::quantity::Quantity;
-use crate::rules::check::{Errors, Path, list};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::list;
 
 const WINDOW_MAX: i32 = 3600;
 const PERIOD_MAX: i32 = 1800;

@@ -6,7 +6,7 @@ use k8s_openapi::api::autoscaling::v2::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 
 use crate::quantity::Quantity;
-use crate::rules::check::list;
+use crate::rules::fields::list;
 
 pub(super) const REFERENCE: &str = "scaleTargetRef points to the target resource to scale, and is used to the pods for which metrics should be \
     collected, as well as to actually change the replica count.";

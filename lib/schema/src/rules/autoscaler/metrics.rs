@@ -7,7 +7,8 @@ use k8s_openapi::api::autoscaling::v2::{
 
 use crate::names;
 use crate::quantity::Quantity;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 use crate::rules::pod::container_resources::container_name;
 
 /// Sources in upstream's order of checks: the type, its field.

@@ -11,7 +11,8 @@ use k8s_openapi::api::autoscaling::v2::{
     HorizontalPodAutoscalerBehavior, HorizontalPodAutoscalerSpec, MetricSpec, MetricTarget, ResourceMetricSource,
 };
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
+use super::fields::{list, text};
 use super::{reference, scale};
 use crate::kind::{Column, Rules, Subresource, Write};
 use crate::status::FieldError;

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::json;
 
 use crate::names::dns1035_label;
-use crate::rules::fields::{items, text};
+use crate::rules::fields::{list, text};
 use crate::status::FieldError;
 
 /// The definition's own name is made of its plural and group.
@@ -52,10 +52,10 @@ fn form(names: &CustomResourceDefinitionNames, at: &str) -> Vec<FieldError> {
     for (field, name, mixed) in single.into_iter().filter(|(_, name, _)| !name.is_empty()) {
         check(format!("{at}.{field}"), name, mixed);
     }
-    for (index, name) in items(&names.short_names).iter().enumerate() {
+    for (index, name) in list(&names.short_names).iter().enumerate() {
         check(format!("{at}.shortNames[{index}]"), name, false);
     }
-    let categories = items(&names.categories).iter().enumerate();
+    let categories = list(&names.categories).iter().enumerate();
     let categories: Vec<(String, &String)> =
         categories.map(|(index, name)| (format!("{at}.categories[{index}]"), name)).collect();
     if !names.kind.is_empty() && names.kind == list_kind {
@@ -80,7 +80,7 @@ pub(super) fn status(definition: &CustomResourceDefinition) -> Vec<FieldError> {
 /// The storage version is among those that objects were stored in, and all of these are still defined.
 pub(super) fn stored_versions(definition: &CustomResourceDefinition) -> Vec<FieldError> {
     const AT: &str = "status.storedVersions";
-    let stored = definition.status.as_ref().map(|status| items(&status.stored_versions)).unwrap_or_default();
+    let stored = definition.status.as_ref().map(|status| list(&status.stored_versions)).unwrap_or_default();
     if stored.is_empty() {
         return vec![FieldError::invalid(AT, &json!(null), "must have at least one stored version")];
     }

@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::Options;
 use crate::names;
-use crate::rules::check::{Errors, Path, list};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::list;
 use crate::selector;
 
 const WEIGHT: &str = "must be in the range 1-100";

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{AppArmorProfile, Container, PodSpec, SeccompPro
 
 use super::containers::visit;
 use super::mounts;
-use crate::rules::check::{Errors, Path, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::text;
 
 /// Marks a pod that a node made from a file of its own.
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";

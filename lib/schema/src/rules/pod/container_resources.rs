@@ -8,7 +8,8 @@ use super::defaults::Amounts;
 use super::pod_resources::{aggregate, is_huge_page, is_native, is_supported, limits, may_overcommit, requests};
 use crate::names;
 use crate::quantity::Quantity;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 use crate::status::FieldErrorKind;
 
 const STANDARD: &[&str] = &[

@@ -8,7 +8,8 @@ use super::defaults::as_container;
 use super::pod_resources::is_sidecar;
 use super::{container_resources, env, mounts, probes, security};
 use crate::names;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 /// What the checks of containers know of the pod around them.
 pub(super) struct Around<'a> {
@@ -198,7 +199,7 @@ fn ports(errors: &mut Errors, at: &Path<'_>, container: &Container) {
         if let Some(host) = port.host_port.filter(|host| *host != 0) {
             port_number(errors, &at.child("hostPort"), host);
         }
-        errors.filled_one_of(&at.child("protocol"), text(&port.protocol), &["SCTP", "TCP", "UDP"]);
+        errors.protocol(&at.child("protocol"), text(&port.protocol));
     }
 }
 

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{
 use super::{containers, mounts};
 use crate::names;
 use crate::quantity::Quantity;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 const FIELDS: &[&str] = &[
     "metadata.name",

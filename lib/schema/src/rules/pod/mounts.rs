@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::containers::Around;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 /// Checks `volumeMounts`.
 pub(super) fn mounts(errors: &mut Errors, at: &Path<'_>, container: &Container, around: &Around<'_>) {

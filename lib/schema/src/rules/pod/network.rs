@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::Options;
 use crate::names;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 /// Checks the host ports of a pod on its node's network.
 pub(super) fn host_network(errors: &mut Errors, at: &Path<'_>, spec: &PodSpec, options: Options) {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
 
-use crate::rules::check::{list, text};
+use crate::rules::fields::{list, text};
 use crate::status::quoted;
 
 /// A file and where it comes from.

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{PodSchedulingGate, PodSchedulingGroup, Tolerati
 
 use super::affinity::{label_keys, label_selector};
 use crate::names;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 

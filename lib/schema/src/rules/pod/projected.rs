@@ -11,9 +11,9 @@ use serde_json::json;
 use super::affinity::label_selector;
 use super::mounts::not_reserved;
 use super::volumes::{downward_file, key_path, mode};
-use crate::meta;
 use crate::names;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 const KEY_TYPES: &[&str] = &["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
 const MONTHS_OF_SECONDS: i32 = 91 * 86400;
@@ -177,8 +177,9 @@ fn certificate(
     files: &mut Files,
 ) {
     signer_name(errors, &at.child("signerName"), &certificate.signer_name);
-    let annotations = certificate.user_annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-    errors.extend(meta::annotation_pairs(annotations, &at.child("userAnnotations").to_string()));
+    if let Some(annotations) = &certificate.user_annotations {
+        errors.annotations(&at.child("userAnnotations"), annotations);
+    }
     errors.one_of(&at.child("keyType"), &certificate.key_type, KEY_TYPES);
     if let Some(seconds) = certificate.max_expiration_seconds {
         let at = at.child("maxExpirationSeconds");

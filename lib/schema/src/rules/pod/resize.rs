@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use super::defaults::Amounts;
 use super::pod_resources::{is_sidecar, limits, requests};
 use super::{qos, same};
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 /// Checks a resize against the old pod; metadata and `spec` themselves are checked elsewhere.
 pub(super) fn resize(errors: &mut Errors, new: &Pod, old: &Pod) {

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, PodSpec, S
 use super::containers::Around;
 use super::{mounts, windows};
 use crate::internal::shown;
-use crate::rules::check::{Errors, Path, list};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::list;
 
 const MAX_ID: i64 = i32::MAX as i64;
 

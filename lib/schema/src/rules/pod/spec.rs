@@ -7,9 +7,9 @@ use serde_json::json;
 use super::annotations::MIRROR;
 use super::containers::{self, Around};
 use super::{Options, affinity, container_resources, env, network, placement, security, volumes, windows};
-use crate::meta;
 use crate::names;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 /// Whether pods push others away to get their place.
 pub(crate) const PREEMPTION_POLICIES: &[&str] = &["PreemptLowerPriority", "Never"];
@@ -33,8 +33,9 @@ pub(super) fn spec(errors: &mut Errors, at: &Path<'_>, spec: &PodSpec, pod: Opti
     let dns = text(&spec.dns_policy);
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     errors.filled_one_of(&at.child("dnsPolicy"), dns, &policies);
-    let labels = spec.node_selector.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-    errors.extend(meta::label_pairs(labels, &at.child("nodeSelector").to_string()));
+    if let Some(labels) = &spec.node_selector {
+        errors.labels(&at.child("nodeSelector"), labels);
+    }
     security::pod(errors, &at.child("securityContext"), spec);
     if let Some(wanted) = &spec.affinity {
         affinity::affinity(errors, &at.child("affinity"), wanted, options);

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodSt
 use serde_json::json;
 
 use crate::names;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 const NOT_AGAIN: &str = "may not be transitioned to non-terminated state";
 

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::mounts;
 use crate::names;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 const STARTS: &str = "must be valid format starting with iqn, eui, or naa";
 

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{
 use serde_json::{Value, json};
 
 use super::{placement, same};
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 
 const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::{Binding, Pod, PodSpec, PodTemplateSpec};
 use super::annotations::{self, MIRROR};
 use super::{Options, affinity, containers, resize, spec, status, update};
 use crate::kind::{Subresource, Write};
-use crate::meta;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::{list, text};
 use crate::status::FieldError;
 
 /// Checks a pod as it comes through a door.
@@ -149,10 +149,8 @@ pub(crate) fn template(errors: &mut Errors, at: &Path<'_>, template: &PodTemplat
 pub(crate) fn template_metadata(errors: &mut Errors, at: &Path<'_>, template: &PodTemplateSpec) {
     let (metadata, none) = (template.metadata.clone().unwrap_or_default(), PodSpec::default());
     let spec = template.spec.as_ref().unwrap_or(&none);
-    let labels = metadata.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-    errors.extend(meta::label_pairs(labels, &at.child("labels").to_string()));
-    let pairs = metadata.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-    errors.extend(meta::annotation_pairs(pairs, &at.child("annotations").to_string()));
+    errors.labels(&at.child("labels"), &metadata.labels.clone().unwrap_or_default());
+    errors.annotations(&at.child("annotations"), &metadata.annotations.clone().unwrap_or_default());
     annotations::annotations(errors, &at.child("annotations"), metadata.annotations.as_ref(), spec);
 }
 

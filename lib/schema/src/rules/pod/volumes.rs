@@ -10,8 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::{Options, containers, env, mounts, projected, storage_volumes};
 use crate::names;
 use crate::quantity::Quantity;
-use crate::rules::check::{Errors, Path, list, text};
+use crate::rules::check::{Errors, Path};
 use crate::rules::claim;
+use crate::rules::fields::{list, text};
 
 const MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 const HOST_PATH_TYPES: &[&str] =

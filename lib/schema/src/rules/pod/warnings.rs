@@ -14,8 +14,9 @@ use super::defaults::Amounts;
 use super::overlaps;
 use crate::names;
 use crate::quantity::Quantity;
-use crate::rules::check::{Path, list, text};
+use crate::rules::check::Path;
 use crate::rules::claim;
+use crate::rules::fields::{list, text};
 use crate::status::quoted;
 
 const DEPRECATED_LABELS: &[(&str, &str)] = &[

@@ -10,7 +10,7 @@ use crate::kind::Typed;
 use crate::meta::all_invalid;
 use crate::names;
 use crate::object::Object;
-use crate::rules::fields::{items, listed, text};
+use crate::rules::fields::{list, listed, text};
 use crate::status::FieldError;
 
 const FAMILIES: &str = "spec.ipFamilies";
@@ -97,8 +97,8 @@ fn keeps_preference(spec: &ServiceSpec, old: Option<&ServiceSpec>) -> bool {
         text(&old.type_) == text(&spec.type_)
             && text(&old.ip_family_policy) == PREFER
             && text(&spec.ip_family_policy) == PREFER
-            && items(&old.cluster_ips) == items(&spec.cluster_ips)
-            && items(&old.ip_families) == items(&spec.ip_families)
+            && list(&old.cluster_ips) == list(&spec.cluster_ips)
+            && list(&old.ip_families) == list(&spec.ip_families)
     })
 }
 
@@ -116,8 +116,8 @@ fn policy_error(spec: &ServiceSpec, why: &str) -> FieldError {
 
 /// An update to one family drops the second of what did not change; an update to more may not lose any.
 fn released(spec: &mut ServiceSpec, old: &ServiceSpec) -> Vec<FieldError> {
-    let same_addresses = items(&spec.cluster_ips) == items(&old.cluster_ips);
-    let same_families = items(&spec.ip_families) == items(&old.ip_families);
+    let same_addresses = list(&spec.cluster_ips) == list(&old.cluster_ips);
+    let same_families = list(&spec.ip_families) == list(&old.ip_families);
     if text(&spec.ip_family_policy) == SINGLE {
         if let Some(addresses) = spec.cluster_ips.as_mut().filter(|_| same_addresses) {
             addresses.truncate(1);
@@ -130,17 +130,17 @@ fn released(spec: &mut ServiceSpec, old: &ServiceSpec) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let reduced =
         |new: &[String], old: &[String]| !new.is_empty() && new.len() == 1 && old.len() == 2 && new[0] == old[0];
-    if reduced(items(&spec.cluster_ips), items(&old.cluster_ips)) {
+    if reduced(list(&spec.cluster_ips), list(&old.cluster_ips)) {
         errors.push(policy_error(spec, "must be 'SingleStack' to release the secondary cluster IP"));
     }
-    if reduced(items(&spec.ip_families), items(&old.ip_families)) {
+    if reduced(list(&spec.ip_families), list(&old.ip_families)) {
         errors.push(policy_error(spec, "must be 'SingleStack' to release the secondary IP family"));
     }
     errors
 }
 
 fn fits_policy(spec: &ServiceSpec) -> Vec<FieldError> {
-    let rules = [(items(&spec.cluster_ips).len(), "cluster IPs"), (items(&spec.ip_families).len(), "IP families")];
+    let rules = [(list(&spec.cluster_ips).len(), "cluster IPs"), (list(&spec.ip_families).len(), "IP families")];
     let single = text(&spec.ip_family_policy) == SINGLE;
     let broken = rules.iter().filter(|(count, _)| single && *count == 2);
     broken
@@ -153,7 +153,7 @@ fn fits_policy(spec: &ServiceSpec) -> Vec<FieldError> {
 
 /// Addresses that were asked for say which families are wanted.
 fn infer(spec: &mut ServiceSpec, configured: &[&str]) -> Vec<FieldError> {
-    let addresses = items(&spec.cluster_ips).to_vec();
+    let addresses = list(&spec.cluster_ips).to_vec();
     let families = spec.ip_families.get_or_insert_default();
     let mut errors = Vec::new();
     for (index, address) in addresses.iter().enumerate().take_while(|(_, address)| *address != "None") {
@@ -176,7 +176,7 @@ fn available(spec: &ServiceSpec, configured: &[&str]) -> Vec<FieldError> {
     if text(&spec.ip_family_policy) == DUAL && configured.len() < 2 {
         errors.push(policy_error(spec, "this cluster is not configured for dual-stack services"));
     }
-    for (index, family) in items(&spec.ip_families).iter().enumerate() {
+    for (index, family) in list(&spec.ip_families).iter().enumerate() {
         if !configured.contains(&family.as_str()) {
             let field = format!("{FAMILIES}[{index}]");
             errors.push(FieldError::invalid_text(field, family, "not configured on this cluster"));
@@ -190,10 +190,10 @@ pub(super) fn related(spec: &ServiceSpec, old: Option<&ServiceSpec>) -> Vec<Fiel
     if text(&spec.type_) == "ExternalName" {
         return Vec::new();
     }
-    let addresses = items(&spec.cluster_ips);
+    let addresses = list(&spec.cluster_ips);
     let mut errors: Vec<FieldError> = synchronous(spec).into_iter().collect();
     errors.extend(stand_alone(spec));
-    let existing = old.map(|old| items(&old.cluster_ips)).unwrap_or_default();
+    let existing = old.map(|old| list(&old.cluster_ips)).unwrap_or_default();
     let mut broken = false;
     for (index, address) in addresses.iter().enumerate() {
         if index == 0 && address == "None" {
@@ -223,7 +223,7 @@ pub(super) fn related(spec: &ServiceSpec, old: Option<&ServiceSpec>) -> Vec<Fiel
 }
 
 fn synchronous(spec: &ServiceSpec) -> Option<FieldError> {
-    let addresses = items(&spec.cluster_ips);
+    let addresses = list(&spec.cluster_ips);
     match (text(&spec.cluster_ip), addresses.first()) {
         ("", None) => None,
         ("", Some(_)) => {
@@ -236,7 +236,7 @@ fn synchronous(spec: &ServiceSpec) -> Option<FieldError> {
 }
 
 fn stand_alone(spec: &ServiceSpec) -> Vec<FieldError> {
-    let families = items(&spec.ip_families);
+    let families = list(&spec.ip_families);
     let mut errors = Vec::new();
     for (index, family) in families.iter().enumerate() {
         let field = format!("{FAMILIES}[{index}]");
@@ -255,7 +255,7 @@ fn stand_alone(spec: &ServiceSpec) -> Vec<FieldError> {
 }
 
 fn mixed(spec: &ServiceSpec) -> Vec<FieldError> {
-    let addresses = items(&spec.cluster_ips);
+    let addresses = list(&spec.cluster_ips);
     let mut errors = Vec::new();
     let families: Vec<&str> = addresses.iter().map(|address| family(address)).collect();
     let dual = families.contains(&"IPv4") && families.contains(&"IPv6") && families.len() == 2;
@@ -266,7 +266,7 @@ fn mixed(spec: &ServiceSpec) -> Vec<FieldError> {
     if is_headless(spec) {
         return errors;
     }
-    for (index, (address, wanted)) in addresses.iter().zip(items(&spec.ip_families)).enumerate() {
+    for (index, (address, wanted)) in addresses.iter().zip(list(&spec.ip_families)).enumerate() {
         if ["IPv4", "IPv6"].contains(&wanted.as_str()) && family(address) != wanted {
             let why = format!("expected an {wanted} value as indicated by `ipFamilies[{index}]`");
             errors.push(FieldError::invalid_text(format!("{ADDRESSES}[{index}]"), address, &why));
@@ -292,7 +292,7 @@ pub(super) fn changes(spec: &ServiceSpec, old: &ServiceSpec) -> Vec<FieldError> 
 }
 
 fn address_changes(spec: &ServiceSpec, old: &ServiceSpec) -> Vec<FieldError> {
-    let (new, had) = (items(&spec.cluster_ips), items(&old.cluster_ips));
+    let (new, had) = (list(&spec.cluster_ips), list(&old.cluster_ips));
     let bad = |index: usize, why: &str| FieldError::invalid(format!("{ADDRESSES}[{index}]"), &listed(new), why);
     if new.len() == had.len() {
         let changed = had.iter().zip(new).enumerate().filter(|(_, (had, new))| had != new);
@@ -314,7 +314,7 @@ fn address_changes(spec: &ServiceSpec, old: &ServiceSpec) -> Vec<FieldError> {
 }
 
 fn family_changes(spec: &ServiceSpec, old: &ServiceSpec) -> Vec<FieldError> {
-    let (new, had) = (items(&spec.ip_families), items(&old.ip_families));
+    let (new, had) = (list(&spec.ip_families), list(&old.ip_families));
     let field = format!("{FAMILIES}[0]");
     let bad = |value: Value, why: &str| FieldError::invalid(field.as_str(), &value, why);
     if new.len() == had.len() {
@@ -322,13 +322,13 @@ fn family_changes(spec: &ServiceSpec, old: &ServiceSpec) -> Vec<FieldError> {
         return changed.map(|_| bad(listed(new), "may not change once set")).collect();
     }
     let mut errors = Vec::new();
-    if had.len() > new.len() && items(&spec.cluster_ips).is_empty() {
+    if had.len() > new.len() && list(&spec.cluster_ips).is_empty() {
         errors.push(bad(listed(new), "primary ipFamily can not be unset"));
     }
     if let (Some(new), Some(had)) = (new.first(), had.first())
         && new != had
     {
-        errors.push(bad(listed(items(&spec.cluster_ips)), "may not change once set"));
+        errors.push(bad(listed(list(&spec.cluster_ips)), "may not change once set"));
     }
     if had.len() > new.len() && new.len() == 1 && text(&spec.ip_family_policy) != SINGLE {
         errors.push(policy_error(spec, "must be set to 'SingleStack' when releasing the secondary ipFamily"));

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::fields::{fill, items, number, text};
+use super::fields::{fill, list, number, text};
 use crate::kind::{Column, Rules, Selectable, Subresource, Write};
 use crate::meta::MetaRules;
 use crate::names::{self, NameRule};
@@ -58,7 +58,7 @@ impl Rules for Service {
         table::name(),
         table::text("Type", TYPE, |it, _| kind(it).into()),
         table::text("Cluster-IP", CLUSTER_IP, |it, _| {
-            table::or_none(spec(it).and_then(|spec| items(&spec.cluster_ips).first()).map(String::as_str))
+            table::or_none(spec(it).and_then(|spec| list(&spec.cluster_ips).first()).map(String::as_str))
         }),
         table::text("External-IP", EXTERNAL_IP, |it, _| external(it).into()),
         table::text("Port(s)", PORTS, |it, _| {
@@ -136,21 +136,21 @@ fn kind(service: &Service) -> &str {
 }
 
 fn ports(service: &Service) -> &[ServicePort] {
-    spec(service).map(|spec| items(&spec.ports)).unwrap_or_default()
+    spec(service).map(|spec| list(&spec.ports)).unwrap_or_default()
 }
 
 /// Whether traffic reaches it from outside the cluster.
 fn is_external(spec: &ServiceSpec) -> bool {
     match text(&spec.type_) {
         "LoadBalancer" | "NodePort" => true,
-        "ClusterIP" => !items(&spec.external_ips).is_empty(),
+        "ClusterIP" => !list(&spec.external_ips).is_empty(),
         _ => false,
     }
 }
 
 /// Whether it has no address of its own, by choice.
 fn is_headless(spec: &ServiceSpec) -> bool {
-    matches!(items(&spec.cluster_ips), [only] if only == "None")
+    matches!(list(&spec.cluster_ips), [only] if only == "None")
 }
 
 /// Whether a balancer asks its nodes which of them hold a pod.
@@ -160,7 +160,7 @@ fn needs_health_check(spec: &ServiceSpec) -> bool {
 
 fn external(service: &Service) -> String {
     let Some(spec) = spec(service) else { return "<unknown>".to_owned() };
-    let own = items(&spec.external_ips);
+    let own = list(&spec.external_ips);
     match text(&spec.type_) {
         "ClusterIP" | "NodePort" if own.is_empty() => table::NONE.to_owned(),
         "ClusterIP" | "NodePort" => own.join(","),
@@ -177,7 +177,7 @@ fn external(service: &Service) -> String {
 /// Where the balancer is reached, each once, in order.
 fn ingress(service: &Service) -> BTreeSet<String> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let all = balancer.map(|balancer| items(&balancer.ingress)).unwrap_or_default();
+    let all = balancer.map(|balancer| list(&balancer.ingress)).unwrap_or_default();
     let name = |ip: &str, host: &str| if ip.is_empty() { host.to_owned() } else { ip.to_owned() };
     all.iter().map(|one| name(text(&one.ip), text(&one.hostname))).filter(|name| !name.is_empty()).collect()
 }
@@ -200,14 +200,14 @@ fn warnings(service: &Service) -> Vec<String> {
     let Some(spec) = spec(service) else { return Vec::new() };
     let headless = text(&spec.type_) == "ClusterIP" && text(&spec.cluster_ip) == "None";
     let named = text(&spec.type_) == "ExternalName";
-    let outside = items(&spec.external_ips);
+    let outside = list(&spec.external_ips);
     let mut warnings = Vec::new();
     if service.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(validate::HINTS)) {
         let (old, new) = (validate::HINTS, validate::MODE);
         warnings.push(format!("annotation {old} is deprecated, please use {new} instead"));
     }
     if !matches!(text(&spec.cluster_ip), "" | "None") {
-        let ips = items(&spec.cluster_ips).iter().enumerate();
+        let ips = list(&spec.cluster_ips).iter().enumerate();
         warnings.extend(ips.filter_map(|(at, ip)| names::ip_warning(&format!("spec.clusterIPs[{at}]"), ip)));
     }
     let ignored = [
@@ -223,7 +223,7 @@ fn warnings(service: &Service) -> Vec<String> {
         warnings.push(why.to_owned());
     }
     warnings.extend(names::ip_warning("spec.loadBalancerIP", text(&spec.load_balancer_ip)));
-    for (at, range) in items(&spec.load_balancer_source_ranges).iter().enumerate() {
+    for (at, range) in list(&spec.load_balancer_source_ranges).iter().enumerate() {
         warnings.extend(names::cidr_warnings(&format!("spec.loadBalancerSourceRanges[{at}]"), range));
     }
     if named && !outside.is_empty() {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServiceSpec, Servi
 
 use super::needs_health_check;
 use crate::kind::Write;
-use crate::rules::fields::{items, number, text};
+use crate::rules::fields::{list, number, text};
 
 pub(super) fn prepare(service: &mut Service, old: Option<&Service>, write: Write) {
     let Some(old) = old else {
@@ -44,7 +44,7 @@ fn drop_policy(spec: &mut ServiceSpec) {
 /// Clients of the older form know one address only.
 fn mirror_address(spec: &mut ServiceSpec) {
     let address = text(&spec.cluster_ip).to_owned();
-    if !address.is_empty() && items(&spec.cluster_ips).is_empty() {
+    if !address.is_empty() && list(&spec.cluster_ips).is_empty() {
         spec.cluster_ips = Some(vec![address]);
     }
 }
@@ -66,7 +66,7 @@ fn may_have_node_ports(spec: &ServiceSpec) -> bool {
 }
 
 fn node_ports(spec: &ServiceSpec) -> BTreeSet<i32> {
-    items(&spec.ports).iter().map(|port| number(port.node_port)).filter(|port| *port != 0).collect()
+    list(&spec.ports).iter().map(|port| number(port.node_port)).filter(|port| *port != 0).collect()
 }
 
 /// What the server gave stays, where the client left it out: the same file can be sent twice.
@@ -75,14 +75,14 @@ fn keep_allocated(spec: &mut ServiceSpec, before: &ServiceSpec) {
         if text(&spec.cluster_ip).is_empty() {
             spec.cluster_ip.clone_from(&before.cluster_ip);
         }
-        if items(&spec.cluster_ips).is_empty() && !items(&before.cluster_ips).is_empty() {
+        if list(&spec.cluster_ips).is_empty() && !list(&before.cluster_ips).is_empty() {
             spec.cluster_ips.clone_from(&before.cluster_ips);
         }
     }
     if wants_node_ports(before) && wants_node_ports(spec) {
         let used: BTreeSet<i32> = node_ports(before).intersection(&node_ports(spec)).copied().collect();
         let by_name: BTreeMap<&str, i32> =
-            items(&before.ports).iter().map(|port| (text(&port.name), number(port.node_port))).collect();
+            list(&before.ports).iter().map(|port| (text(&port.name), number(port.node_port))).collect();
         for port in spec.ports.iter_mut().flatten().filter(|port| number(port.node_port) == 0) {
             let had = by_name.get(text(&port.name)).filter(|had| **had != 0 && !used.contains(had));
             port.node_port = had.copied().or(port.node_port);
@@ -94,13 +94,13 @@ fn keep_allocated(spec: &mut ServiceSpec, before: &ServiceSpec) {
 }
 
 fn same_addresses(spec: &ServiceSpec, before: &ServiceSpec) -> bool {
-    items(&spec.cluster_ips) == items(&before.cluster_ips)
+    list(&spec.cluster_ips) == list(&before.cluster_ips)
 }
 
 /// The list follows the single address, when only that has changed.
 fn follow_address(spec: &mut ServiceSpec, before: &ServiceSpec) {
     let (new, old) = (text(&spec.cluster_ip).to_owned(), text(&before.cluster_ip));
-    if items(&spec.cluster_ips).is_empty() && !items(&before.cluster_ips).is_empty() && new == old {
+    if list(&spec.cluster_ips).is_empty() && !list(&before.cluster_ips).is_empty() && new == old {
         spec.cluster_ips.clone_from(&before.cluster_ips);
     }
     if new == old {
@@ -119,7 +119,7 @@ fn drop_unused(spec: &mut ServiceSpec, before: &ServiceSpec) {
             spec.cluster_ip = None;
             spec.cluster_ips = None;
         }
-        if items(&spec.ip_families) == items(&before.ip_families) {
+        if list(&spec.ip_families) == list(&before.ip_families) {
             spec.ip_families = None;
         }
         if text(&spec.ip_family_policy) == text(&before.ip_family_policy) {

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{NodeSelectorTerm, PersistentVolume, PersistentV
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
-use super::check::{Errors, Path, list, text};
+use super::check::{Errors, Path};
 use super::claim;
+use super::fields::{list, text};
 use super::pod::affinity::node_selector;
 use super::pod::defaults::{default_text, round_up};
 use super::pod::update::difference;

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::names;
-use crate::rules::check::{Errors, Path, text};
+use crate::rules::check::{Errors, Path};
+use crate::rules::fields::text;
 use crate::rules::pod::{mounts, storage_volumes, volume_defaults, volumes};
 
 /// What the storage of a pod's volume and of this one have in common, as the volume of a pod.
