@@ -21,6 +21,7 @@ pub mod names;
 pub mod object;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;
@@ -29,6 +30,7 @@ pub mod selector;
 pub mod status;
 pub mod structure;
 pub mod table;
+pub mod templates;
 pub mod yaml;
 
 pub use key::{Key, Resource, Revision, Uid};

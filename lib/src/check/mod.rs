@@ -15,6 +15,7 @@ mod field_hints;
 mod fields;
 mod heads;
 mod places;
+mod pod_security;
 mod references;
 mod removed;
 pub(crate) mod server;
@@ -88,7 +89,7 @@ pub(crate) fn check(objects: &[Object], origins: &[Option<Origin>]) -> Vec<Probl
     for item in &items {
         problems.extend(one(&kinds, *item));
     }
-    problems.extend(references::check(&items));
+    problems.extend(references::check(&kinds, &items));
     problems
 }
 

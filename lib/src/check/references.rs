@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use kprov_schema::templates;
 use serde_json::{Map, Value};
 
-use super::{Item, similar};
+use super::{Item, Kinds, pod_security, similar};
 use crate::problem::{Problem, Severity};
 
 /// The same object twice.
@@ -37,7 +38,7 @@ fn group(api_version: &str) -> &str {
 }
 
 /// Everything that leads nowhere within the bundle.
-pub(super) fn check(items: &[Item<'_>]) -> Vec<Problem> {
+pub(super) fn check(kinds: &Kinds, items: &[Item<'_>]) -> Vec<Problem> {
     let wholes: Vec<Value> = items.iter().map(|item| Value::from(item.object.clone())).collect();
     let pods = items.iter().zip(&wholes).filter_map(|(item, whole)| Pods::of(*item, whole)).collect();
     let all = All { items, pods };
@@ -52,39 +53,24 @@ pub(super) fn check(items: &[Item<'_>]) -> Vec<Problem> {
         }
     }
     problems.extend(all.pods.iter().flat_map(host_paths));
+    problems.extend(pod_security::check(kinds, items, &all.pods));
     problems
 }
 
 /// The pods that an object is or makes.
-struct Pods<'a> {
-    item: Item<'a>,
+pub(super) struct Pods<'a> {
+    pub(super) item: Item<'a>,
     /// Path of the pod's specification.
-    path: String,
-    template: &'a Value,
-}
-
-/// Where kinds keep their pod templates.
-const TEMPLATES: &[(&str, &str)] = &[
-    ("Pod", ""),
-    ("Deployment", "spec.template"),
-    ("ReplicaSet", "spec.template"),
-    ("ReplicationController", "spec.template"),
-    ("StatefulSet", "spec.template"),
-    ("DaemonSet", "spec.template"),
-    ("Job", "spec.template"),
-    ("CronJob", "spec.jobTemplate.spec.template"),
-];
-
-/// A value by the names of its fields, with dots between them.
-fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    path.split('.').filter(|step| !step.is_empty()).fold(value, |value, step| &value[step])
+    pub(super) path: String,
+    pub(super) template: &'a Value,
 }
 
 impl<'a> Pods<'a> {
-    fn of(item: Item<'a>, whole: &'a Value) -> Option<Self> {
-        let (_, path) = TEMPLATES.iter().find(|(kind, _)| *kind == item.object.kind())?;
-        let spec = if path.is_empty() { "spec".to_owned() } else { format!("{path}.spec") };
-        Some(Self { item, path: spec, template: at(whole, path) })
+    pub(super) fn of(item: Item<'a>, whole: &'a Value) -> Option<Self> {
+        let path = templates::of_kind(item.object.api_version(), item.object.kind())?;
+        let spec = path.iter().chain(&["spec"]).copied().collect::<Vec<_>>().join(".");
+        let template = path.iter().fold(whole, |value, step| &value[step]);
+        Some(Self { item, path: spec, template })
     }
 
     fn labels(&self) -> Option<&'a Map<String, Value>> {

@@ -364,3 +364,30 @@ fn a_trailing_tab_is_nothing() {
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  containers:\n  - name: c\n    image: tomcat\t\n";
     assert_eq!(told(text), []);
 }
+
+#[test]
+fn pods_are_held_to_the_namespace_beside_them() {
+    let text = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels:\n    \
+                pod-security.kubernetes.io/enforce: baseline\n    pod-security.kubernetes.io/warn: restricted\n---\n\
+                apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec:\n  hostPID: true\n  \
+                containers: [{name: c, image: i}]\n---\n\
+                apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop}\nspec:\n  containers: [{name: c, image: i}]\n---\n\
+                apiVersion: batch/v1\nkind: Job\nmetadata: {name: j, namespace: shop}\nspec:\n  template:\n    spec:\n      \
+                restartPolicy: Never\n      hostIPC: true\n      containers: [{name: c, image: i}]\n";
+    let problems = Bundle::from_yaml("shop", text).unwrap().check();
+    let told: Vec<String> = problems
+        .iter()
+        .filter(|problem| problem.message.contains("PodSecurity"))
+        .map(|problem| format!("{} {} {}", problem.severity.text(), problem.object, problem.message))
+        .collect();
+    let demands =
+        "allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false)";
+    assert_eq!(told.len(), 3, "{told:#?}");
+    let host = "error Pod/a violates PodSecurity \"baseline:latest\": host namespaces (hostPID=true)";
+    assert_eq!(told[0], host);
+    assert!(
+        told[1].starts_with(&format!("warning Pod/b would violate PodSecurity \"restricted:latest\": {demands}")),
+        "{told:#?}"
+    );
+    assert_eq!(told[2], "warning Job/j would violate PodSecurity \"baseline:latest\": host namespaces (hostIPC=true)");
+}

@@ -32,7 +32,7 @@ const WATCHES: usize = 32;
 
 /// How many steps of a family agreed before: in code, in meaning, exactly. They never become fewer.
 const FLOORS: &[(&str, [usize; 3])] = &[
-    ("admission", [194, 193, 152]),
+    ("admission", [217, 217, 217]),
     ("apply", [1219, 1219, 1212]),
     ("bootstrap", [100, 99, 98]),
     ("crd", [139, 138, 135]),

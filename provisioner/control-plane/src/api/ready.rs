@@ -76,10 +76,13 @@ impl Shaped {
             canonical::given(kind, &mut object);
             check(kind, &object, old, door)?;
         }
+        let mut advice = Vec::new();
         if door == Write::Main {
-            admission::judge(intent, &object)?;
-            effects.warnings.extend(kind.warnings(&object, old).map_err(|why| unreadable(kind, &why))?);
+            advice = kind.warnings(&object, old).map_err(|why| unreadable(kind, &why))?;
         }
+        let judged = admission::judge(intent, door, &object, &mut advice);
+        judged.map_err(|status| status.advised(&advice))?;
+        effects.warnings.extend(advice);
         canonical::canonicalise(kind, &mut object);
         Ok(Ready { object, managers, effects })
     }

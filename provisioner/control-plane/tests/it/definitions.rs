@@ -37,14 +37,14 @@ fn widgets(versions: &[Value]) -> Value {
     })
 }
 
-struct Cluster {
+pub(crate) struct Cluster {
     server: Server,
     store: Store,
     admin: Client,
 }
 
 impl Cluster {
-    async fn start(folder: &Path) -> Self {
+    pub(crate) async fn start(folder: &Path) -> Self {
         let world = real::world(folder);
         let config = Config { listen: Vec::new(), ..Config::default() };
         let pki = Arc::new(Pki::open_or_create(&folder.join("pki"), &config.names(), &world).unwrap());
@@ -54,12 +54,12 @@ impl Cluster {
         Self { server, store, admin }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.server.shutdown().await;
         self.store.close().await;
     }
 
-    async fn ask(&self, method: &str, path: &str, kind: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn ask(&self, method: &str, path: &str, kind: &str, body: Value) -> (u16, Value) {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let request = Request::builder().method(method).uri(path).header("Content-Type", kind);
         let answer = self.server.handle(request.body(Full::new(body)).unwrap(), Some(&User::admin())).await;
@@ -68,20 +68,20 @@ impl Cluster {
         (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.ask("GET", path, "", Value::Null).await
     }
 
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.ask("POST", path, "application/json", body).await
     }
 
-    async fn merge(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn merge(&self, path: &str, body: Value) -> (u16, Value) {
         self.ask("PATCH", path, "application/merge-patch+json", body).await
     }
 
     /// The definition, once it fits; `None` when it is gone.
-    async fn until(&self, name: &str, fits: impl Fn(&Object) -> bool) -> Option<Arc<Object>> {
+    pub(crate) async fn until(&self, name: &str, fits: impl Fn(&Object) -> bool) -> Option<Arc<Object>> {
         let which = Selection { fields: format!("metadata.name={name}"), ..Selection::default() };
         let list = self.admin.list(&definitions(), &which).await.unwrap();
         let mut watch = self.admin.watch(&definitions(), &which, list.revision).await.unwrap();
@@ -99,7 +99,7 @@ impl Cluster {
         panic!("the watch ended");
     }
 
-    async fn established(&self, name: &str) -> Arc<Object> {
+    pub(crate) async fn established(&self, name: &str) -> Arc<Object> {
         self.until(name, |one| said(one, "Established").starts_with("True")).await.unwrap()
     }
 }

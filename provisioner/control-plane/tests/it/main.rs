@@ -6,6 +6,7 @@ mod api;
 mod definitions;
 mod faces;
 mod owners;
+mod pod_security;
 mod quota;
 mod roles;
 mod store;

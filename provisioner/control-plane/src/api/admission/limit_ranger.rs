@@ -85,7 +85,7 @@ fn complete(resources: &mut Value, field: &str, defaults: &BTreeMap<String, Text
 }
 
 /// Whether a new pod asks for enough and not for too much.
-pub(super) fn pod(intent: &Intent<'_>, object: &Object) -> Result<(), Status> {
+pub(super) fn pod(intent: &Intent<'_>, object: &Object, _: &mut Vec<String>) -> Result<(), Status> {
     if intent.old.is_some() {
         return Ok(());
     }
@@ -101,7 +101,7 @@ pub(super) fn pod(intent: &Intent<'_>, object: &Object) -> Result<(), Status> {
 }
 
 /// Whether a claim asks for enough and not for too much.
-pub(super) fn claim(intent: &Intent<'_>, object: &Object) -> Result<(), Status> {
+pub(super) fn claim(intent: &Intent<'_>, object: &Object, _: &mut Vec<String>) -> Result<(), Status> {
     if intent.old.is_some_and(|old| old.is_deleting()) {
         return Ok(());
     }

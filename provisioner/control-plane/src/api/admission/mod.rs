@@ -6,6 +6,7 @@ mod limit_ranger;
 mod namespace;
 mod node;
 mod pod;
+mod pod_security;
 mod priority_class;
 mod quota;
 mod service_account;
@@ -19,7 +20,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kprov_schema::kind::Write;
-use kprov_schema::{Kind, Object, Resource, Status};
+use kprov_schema::{Kind, Object, Resource, Status, Subresource};
 
 pub(crate) use addresses::{Addresses, Ranges};
 pub(crate) use quota::Charge;
@@ -134,20 +135,31 @@ const STATUS_STEPS: &[Step] = &[
     Step { name: "PersistentVolumeStatus", resource: Some(VOLUMES), run: storage::phase_time },
 ];
 
-/// A step that may only refuse an object, which nothing else is wrong with.
+/// A step that may only refuse an object, which nothing else is wrong with, or give advice about it.
 struct Judge {
     /// Upstream's name of it.
     name: &'static str,
     /// What it looks at; `None` is everything.
     resource: Option<Resource>,
-    run: fn(&Intent<'_>, &Object) -> Result<(), Status>,
+    /// The doors at which it stands.
+    doors: &'static [Write],
+    run: fn(&Intent<'_>, &Object, &mut Vec<String>) -> Result<(), Status>,
 }
+
+/// The doors through which pods get containers, or others.
+const CONTAINERS: &[Write] =
+    &[Write::Main, Write::Other(Subresource::EphemeralContainers), Write::Other(Subresource::Resize)];
+const MAIN: &[Write] = &[Write::Main];
+const NAMESPACES: Resource = Resource::of::<Namespace>();
 
 /// Upstream's order.
 const JUDGES: &[Judge] = &[
-    Judge { name: "LimitRanger", resource: Some(PODS), run: limit_ranger::pod },
-    Judge { name: "LimitRanger", resource: Some(CLAIMS), run: limit_ranger::claim },
-    Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), run: storage::may_grow },
+    Judge { name: "LimitRanger", resource: Some(PODS), doors: MAIN, run: limit_ranger::pod },
+    Judge { name: "LimitRanger", resource: Some(CLAIMS), doors: MAIN, run: limit_ranger::claim },
+    Judge { name: "PodSecurity", resource: Some(PODS), doors: CONTAINERS, run: pod_security::pod },
+    Judge { name: "PodSecurity", resource: Some(NAMESPACES), doors: MAIN, run: pod_security::namespace },
+    Judge { name: "PodSecurity", resource: None, doors: MAIN, run: pod_security::template },
+    Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), doors: MAIN, run: storage::may_grow },
 ];
 
 fn concerns(resource: Option<&Resource>, kind: &Kind) -> bool {
@@ -167,10 +179,16 @@ pub(crate) fn admit(intent: &Intent<'_>, door: Write, object: &mut Object) -> Re
     Ok(())
 }
 
-/// Whether the cluster takes an object that nothing else is wrong with.
-pub(crate) fn judge(intent: &Intent<'_>, object: &Object) -> Result<(), Status> {
-    for judge in JUDGES.iter().filter(|judge| concerns(judge.resource.as_ref(), &intent.target.kind)) {
-        (judge.run)(intent, object).inspect_err(|status| refused(judge.name, intent, status))?;
+/// Whether the cluster takes an object that nothing else is wrong with; what it advises is added to `warnings`.
+pub(crate) fn judge(
+    intent: &Intent<'_>,
+    door: Write,
+    object: &Object,
+    warnings: &mut Vec<String>,
+) -> Result<(), Status> {
+    let stands = |judge: &&Judge| judge.doors.contains(&door) && concerns(judge.resource.as_ref(), &intent.target.kind);
+    for judge in JUDGES.iter().filter(stands) {
+        (judge.run)(intent, object, warnings).inspect_err(|status| refused(judge.name, intent, status))?;
     }
     Ok(())
 }
@@ -182,11 +200,8 @@ fn refused(step: &str, intent: &Intent<'_>, status: &Status) {
 /// What may refuse the deletion of an object: of what, the question.
 type Objection = (Resource, fn(&Intent<'_>) -> Result<(), Status>);
 
-const OBJECTIONS: &[Objection] = &[
-    (Resource::of::<Namespace>(), namespace::may_go),
-    (PODS, node::own_pod),
-    (PRIORITY_CLASSES, priority_class::may_go),
-];
+const OBJECTIONS: &[Objection] =
+    &[(NAMESPACES, namespace::may_go), (PODS, node::own_pod), (PRIORITY_CLASSES, priority_class::may_go)];
 
 /// Whether an object may be deleted.
 pub(crate) fn admit_deletion(intent: &Intent<'_>) -> Result<(), Status> {

@@ -54,7 +54,7 @@ pub(super) fn default_class(intent: &Intent<'_>, claim: &mut Object) -> Result<(
 }
 
 /// A claim grows only when it is bound and its class lets it.
-pub(super) fn may_grow(intent: &Intent<'_>, claim: &Object) -> Result<(), Status> {
+pub(super) fn may_grow(intent: &Intent<'_>, claim: &Object, _: &mut Vec<String>) -> Result<(), Status> {
     let Some(old) = intent.old else { return Ok(()) };
     let size = |claim: &Object| -> kprov_schema::quantity::Quantity {
         let text = claim.text(&["spec", "resources", "requests", "storage"]).unwrap_or_default();
