@@ -1,4 +1,4 @@
-//! The node agent: containers, images, volumes, pod network, service proxy and DNS.
+//! The node agent: containers, images, volumes, pod network, service proxy, DNS and ingress.
 //!
 //! What needs the Linux kernel is behind the switch `containers`: the feature of that name, on Linux. Without it nodes are
 //! simulated, which needs nothing of the system.
@@ -7,6 +7,7 @@ pub mod agent;
 pub mod echo;
 #[cfg(containers)]
 pub mod images;
+pub mod ingress;
 mod kernel;
 pub mod logs;
 pub mod net;

@@ -8,6 +8,7 @@ mod definitions;
 mod demo;
 mod heal;
 mod image;
+mod ingress;
 mod loss;
 mod services;
 mod workloads;

@@ -92,6 +92,13 @@ impl Rules for Ingress {
     }
 }
 
+/// The class that an ingress names: by its field, else by the annotation that was there before the field.
+#[must_use]
+pub fn class_of(ingress: &Ingress) -> Option<&str> {
+    let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
+    field.or_else(|| annotated_class(ingress))
+}
+
 fn annotated_class(ingress: &Ingress) -> Option<&str> {
     ingress.metadata.annotations.as_ref()?.get(CLASS).map(String::as_str)
 }

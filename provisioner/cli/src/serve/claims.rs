@@ -1,4 +1,4 @@
-//! Storage of a cluster on this machine: the class that claims get, and the end of the folders behind them.
+//! Storage of a cluster on this machine: the end of the folders behind volumes.
 //!
 //! The controller `provisioner` makes the volumes, agents make their folders. A folder goes here, before its volume does:
 //! what is left after a crash is a released volume, which is looked at again.
@@ -10,27 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolume;
-use k8s_openapi::api::storage::v1::StorageClass;
 use kprov_control_plane::client::{Client, DeleteOptions, Preconditions};
-use kprov_control_plane::controllers::provisioner::{place, serves, standard_class};
+use kprov_control_plane::controllers::provisioner::{place, serves};
 use kprov_control_plane::informer::{Caches, Informers};
 use kprov_control_plane::world::World;
-use kprov_schema::{Key, Object, Resource, Status};
+use kprov_schema::{Key, Object, Resource};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// A folder that can't be removed is tried again after so long.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// Makes the default class `standard`, unless a class of that name is there.
-pub(super) async fn make_class(client: &Client) -> Result<(), Status> {
-    let class = standard_class();
-    match client.create(&Resource::of::<StorageClass>(), &class.key(), None, class.clone()).await {
-        Err(status) if !status.already_exists() => Err(status),
-        _ => Ok(()),
-    }
-}
 
 /// Removes folders of released volumes, then the volumes. Ends when it is dropped.
 pub(super) struct Reclaiming {

@@ -2,6 +2,7 @@
 
 mod claims;
 pub(crate) mod nodes;
+mod objects;
 
 use std::fs;
 use std::io::Write;
@@ -138,7 +139,7 @@ impl Cluster {
 
     async fn start_components(&mut self, world: &World, config: controllers::Config) -> anyhow::Result<()> {
         let client = self.server.client(User::component("system:kube-controller-manager"));
-        claims::make_class(&client).await.context("making the storage class")?;
+        objects::make(&client).await.context("making what every cluster begins with")?;
         self.claims = Some(claims::Reclaiming::start(&client, world, config.nodes.clone()));
         self.controllers = Some(controllers::start(&client, world, &config));
         let client = self.server.client(User::component("system:kube-scheduler"));

@@ -1,6 +1,6 @@
 //! The nodes of a local cluster: agents with real containers, or simulated ones, each of which can be off.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,11 @@ use ipnet::Ipv4Net;
 use kprov::k8s_openapi::api::core::v1::Node;
 use kprov_control_plane::api::{Server, User};
 use kprov_control_plane::client::DeleteOptions;
+use kprov_control_plane::controllers::ingress;
 use kprov_control_plane::world::World;
 use kprov_node::agent::machine::Capacity;
 use kprov_node::agent::{self, Agent, AgentConfig, Heartbeat};
+use kprov_node::ingress::{Front, Ingresses};
 use kprov_node::net::follow::{Follow, Followers};
 use kprov_node::net::simulated::SimulatedNetwork;
 use kprov_node::net::{PodNetwork, Ranges};
@@ -20,6 +22,7 @@ use kprov_node::runtime::Runtime;
 use kprov_node::runtime::simulated::Simulated;
 use kprov_schema::{Key, Resource};
 
+use super::objects::INGRESS_USER;
 use crate::args::Serve;
 use crate::home::Folder;
 use crate::local::control::Power;
@@ -50,6 +53,9 @@ pub(super) struct Nodes {
     /// By index; `None` while a node is off.
     agents: Vec<(String, Option<Arc<Agent>>)>,
     followers: Followers,
+    ingresses: Ingresses,
+    /// The proxies of nodes that are on.
+    fronts: BTreeMap<String, Front>,
     server: Arc<Server>,
     world: World,
     folder: Folder,
@@ -68,9 +74,12 @@ impl Nodes {
         machine: Option<Machine>,
     ) -> anyhow::Result<Self> {
         let client = server.client(User::component("system:kube-proxy"));
+        let proxies = server.client(User::component(INGRESS_USER));
         let mut nodes = Self {
             agents: node_names(options.nodes).map(|name| (name, None)).collect(),
             followers: Followers::start(&client, world),
+            ingresses: Ingresses::start(&proxies, world, ingress::serves).context("starting to follow ingresses")?,
+            fronts: BTreeMap::new(),
             server: Arc::clone(server),
             world: world.clone(),
             folder: folder.clone(),
@@ -112,6 +121,7 @@ impl Nodes {
         parts.config.heartbeat = self.heartbeat;
         self.folder.set_node_off(name, false)?;
         self.followers.follow(name.clone(), parts.followed);
+        self.fronts.insert(name.clone(), self.ingresses.front(Arc::clone(&parts.network)));
         let client = self.server.client(User::node(name.as_str()));
         let started = Arc::new(agent::start(parts.config, client, parts.runtime, parts.network, self.world.clone()));
         self.server.attach_node(name.clone(), started.clone());
@@ -127,6 +137,7 @@ impl Nodes {
             self.server.detach_node(name);
             agent.stop();
         }
+        self.fronts.remove(name);
         self.followers.forget(name);
         match &self.machine {
             Some(machine) => machine.cut(name, u32::try_from(index).expect("a machine carries fewer nodes")).await,

@@ -14,6 +14,7 @@ pub mod endpoints_mirror;
 pub mod endpointslice;
 pub mod event_expiry;
 pub mod garbage;
+pub mod ingress;
 pub mod job;
 pub mod machinery;
 pub mod namespace;
@@ -72,6 +73,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<endpointslice::SlicesOfServices>(),
     Row::of::<event_expiry::EventExpiry>(),
     Row::of::<garbage::Garbage>(),
+    Row::of::<ingress::Ingresses>(),
     Row::of::<job::Jobs>(),
     Row::of::<endpoints_mirror::SlicesOfEndpoints>(),
     Row::of::<namespace::Namespaces>(),

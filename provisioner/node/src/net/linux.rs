@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use kprov_schema::Uid;
 use sha2::{Digest, Sha256};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use super::link::Links;
@@ -245,6 +245,20 @@ impl PodNetwork for LinuxNetwork {
         Box::pin(async move {
             let socket = blocking(move || network.within("making a socket", make)).await.map_err(io::Error::other)?;
             socket.connect(to).await.map(Some)
+        })
+    }
+
+    fn listen(&self, port: u16) -> BoxFuture<'_, io::Result<Option<TcpListener>>> {
+        let (network, at) = (self.clone(), SocketAddr::new(self.node_address(), port));
+        let make = move || {
+            let listener = std::net::TcpListener::bind(at)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let what = format!("listening at {at}");
+        Box::pin(async move {
+            let listener = blocking(move || network.within(&what, make)).await.map_err(io::Error::other)?;
+            TcpListener::from_std(listener).map(Some)
         })
     }
 

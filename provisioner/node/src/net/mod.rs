@@ -2,6 +2,7 @@
 
 #[cfg(containers)]
 pub mod dns;
+pub mod endpoints;
 pub mod follow;
 #[cfg(containers)]
 pub mod link;
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use kprov_schema::Uid;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Nodes with a network of their own that one machine carries.
 pub const MOST_NODES: u32 = 200;
@@ -73,7 +74,7 @@ impl NetError {
     }
 }
 
-/// Attaches pods to a node's network. Both methods may be called again after a crash.
+/// Attaches pods to a node's network. Attaching and detaching may be done again after a crash.
 pub trait PodNetwork: Send + Sync + 'static {
     /// Gives the pod a namespace, a link and an address; the same ones when it already has them.
     fn attach<'a>(&'a self, pod: &'a Uid) -> BoxFuture<'a, Result<Attachment, NetError>>;
@@ -85,6 +86,8 @@ pub trait PodNetwork: Send + Sync + 'static {
     fn host(&self) -> Attachment;
     /// Connects to an address as the node itself does; `None` where there is no network, and everything is taken to answer.
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>>;
+    /// Listens at a port of the node's address; `None` where there is no network, and nobody can come.
+    fn listen(&self, port: u16) -> BoxFuture<'_, io::Result<Option<TcpListener>>>;
     /// Address of the node itself.
     fn node_address(&self) -> IpAddr;
     /// The address that pods ask for names, for their `resolv.conf`.

@@ -1,13 +1,14 @@
 //! What a node must do so that services answer: from services and endpoint slices to a table of rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use super::endpoints::{Endpoint, by_service, endpoints, text};
 use super::nft::{
     Chain, Expr, Hook, HookKind, HookPoint, Set, Table, Value, Values, Verdict, endpoint_data, port_key, service_key,
 };
@@ -39,17 +40,6 @@ pub struct Frontend {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// One address and port that answers for a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Endpoint {
-    /// Address of the pod.
-    pub address: Ipv4Addr,
-    /// Port of the container.
-    pub port: u16,
-    /// Node that the pod is on.
-    pub node: String,
-}
-
 /// The node whose rules are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeView {
@@ -66,13 +56,7 @@ pub struct NodeView {
 /// Source: <https://kubernetes.io/docs/reference/networking/virtual-ips/>
 #[must_use]
 pub fn frontends(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Vec<Frontend> {
-    let mut by_service: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
-    for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
-        let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/service-name"));
-        if let (Some(namespace), Some(service)) = (slice.metadata.namespace.as_deref(), service) {
-            by_service.entry((namespace, service)).or_default().push(slice);
-        }
-    }
+    let by_service = by_service(slices);
     let mut frontends: Vec<Frontend> = services
         .iter()
         .flat_map(|service| {
@@ -82,10 +66,6 @@ pub fn frontends(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Ve
         .collect();
     frontends.sort_by(|a, b| a.name.cmp(&b.name));
     frontends
-}
-
-fn text(value: &Option<String>) -> &str {
-    value.as_deref().unwrap_or_default()
 }
 
 fn of_service(service: &Service, (namespace, name): (&str, &str), slices: &[&EndpointSlice]) -> Vec<Frontend> {
@@ -132,37 +112,6 @@ fn protocol_number(protocol: &str) -> Option<u8> {
         "SCTP" => Some(132),
         _ => None,
     }
-}
-
-/// Ready endpoints; where none is, those that still serve while they end.
-fn endpoints(port: &ServicePort, slices: &[&EndpointSlice]) -> Vec<Endpoint> {
-    let collect = |wanted: fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
-        slices.iter().flat_map(|slice| of_slice(port, slice, wanted)).collect()
-    };
-    let ready = collect(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-    let chosen = if ready.is_empty() { collect(serves_while_ending) } else { ready };
-    chosen.into_iter().collect()
-}
-
-fn serves_while_ending(endpoint: &SliceEndpoint) -> bool {
-    endpoint.conditions.as_ref().is_some_and(|c| c.terminating == Some(true) && c.serving == Some(true))
-}
-
-fn of_slice(port: &ServicePort, slice: &EndpointSlice, wanted: fn(&SliceEndpoint) -> bool) -> Vec<Endpoint> {
-    let named = |other: &Option<String>| text(other) == text(&port.name);
-    let Some(number) = slice.ports.iter().flatten().find(|other| named(&other.name)).and_then(|other| other.port)
-    else {
-        return Vec::new();
-    };
-    let Ok(number) = u16::try_from(number) else { return Vec::new() };
-    let of_endpoint = |endpoint: &SliceEndpoint| {
-        Some(Endpoint {
-            address: endpoint.addresses.first()?.parse().ok()?,
-            port: number,
-            node: text(&endpoint.node_name).to_owned(),
-        })
-    };
-    slice.endpoints.iter().flatten().filter(|endpoint| wanted(endpoint)).filter_map(of_endpoint).collect()
 }
 
 /// The rules of one node.

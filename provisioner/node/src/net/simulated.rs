@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Node;
 use kprov_control_plane::informer::Caches;
 use kprov_control_plane::world::World;
 use kprov_schema::{Resource, Uid};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::follow::{Follow, Following};
@@ -80,6 +80,10 @@ impl PodNetwork for SimulatedNetwork {
     }
 
     fn connect(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn listen(&self, _port: u16) -> BoxFuture<'_, io::Result<Option<TcpListener>>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 

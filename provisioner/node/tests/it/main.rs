@@ -4,5 +4,6 @@
 mod agent;
 #[cfg(containers)]
 mod images;
+mod ingress;
 #[cfg(containers)]
 mod net;

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use kprov_node::net::Ranges;
+use kprov_node::net::endpoints::Endpoint;
 use kprov_node::net::linux::LinuxNetwork;
-use kprov_node::net::proxy::{Endpoint, Frontend, NodeView, rules};
+use kprov_node::net::proxy::{Frontend, NodeView, rules};
 use kprov_node::net::underlay::{Underlay, purge};
 use kprov_node::net::{Attachment, PodNetwork, netns};
 use kprov_schema::Uid;

@@ -2,6 +2,7 @@
 //! that does these, and what they share about objects. No controller is named here.
 
 pub mod action;
+pub mod addresses;
 pub mod affinity;
 pub mod claim;
 pub mod history;

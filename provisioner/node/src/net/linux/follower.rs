@@ -18,9 +18,10 @@ use super::{LinuxNetwork, blocking};
 use crate::net::NetError;
 use crate::net::dns::Zone;
 use crate::net::dns::server::Sockets;
+use crate::net::endpoints::Endpoint;
 use crate::net::follow::{Follow, Following};
 use crate::net::nft::Table;
-use crate::net::proxy::{Endpoint, Frontend, NodeView, frontends, rules};
+use crate::net::proxy::{Frontend, NodeView, frontends, rules};
 
 const DNS_PORT: u16 = 53;
 const DOMAIN: &str = "cluster.local";
