@@ -37,9 +37,11 @@ pub mod cluster;
 pub mod diff;
 pub mod manifest;
 mod problem;
+mod similar;
 
 pub use bundle::{Bundle, Stage};
 pub use k8s_openapi;
 pub use kprov_schema as schema;
 pub use kprov_schema::yaml;
 pub use problem::{At, Problem, Severity, Source};
+pub use similar::nearest;

@@ -31,6 +31,7 @@ pub mod status;
 pub mod structure;
 pub mod table;
 pub mod templates;
+pub mod version;
 pub mod yaml;
 
 pub use key::{Key, Resource, Revision, Uid};

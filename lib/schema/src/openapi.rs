@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::discovery::{self, Entry};
 use crate::structure;
+use crate::version::RELEASE;
 
 mod paths;
 mod schemas;
@@ -38,8 +39,8 @@ pub fn names(entries: &[Entry]) -> Vec<String> {
 /// Documents are pure functions of the structure, the entries and the program's version, so these are hashed, not the
 /// documents: the index is asked for far more often than most of them.
 #[must_use]
-pub fn hashes(entries: &[Entry], server_version: &str) -> BTreeMap<String, String> {
-    let made_from = format!("{} {server_version} {entries:?}", env!("CARGO_PKG_VERSION"));
+pub fn hashes(entries: &[Entry]) -> BTreeMap<String, String> {
+    let made_from = format!("{} {RELEASE} {entries:?}", env!("CARGO_PKG_VERSION"));
     let base = discovery::hash(format!("{} {made_from}", structure::STRUCTURE).as_bytes());
     names(entries)
         .into_iter()
@@ -62,7 +63,7 @@ pub fn index(hashes: &BTreeMap<String, String>) -> Value {
 
 /// A document by its name; `None` when there is none of that name.
 #[must_use]
-pub fn document(entries: &[Entry], name: &str, server_version: &str) -> Option<Value> {
+pub fn document(entries: &[Entry], name: &str) -> Option<Value> {
     let (paths, roots) = match name.split('/').collect::<Vec<_>>()[..] {
         ["api"] => paths::plain("/api/", "APIVersions"),
         ["apis"] => paths::plain("/apis/", "APIGroupList"),
@@ -76,7 +77,7 @@ pub fn document(entries: &[Entry], name: &str, server_version: &str) -> Option<V
     };
     Some(json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": server_version},
+        "info": {"title": "Kubernetes", "version": RELEASE},
         "paths": paths,
         "components": {
             "schemas": schemas::reachable(roots, entries),
@@ -87,13 +88,13 @@ pub fn document(entries: &[Entry], name: &str, server_version: &str) -> Option<V
 
 /// `/openapi/v2` in protobuf, as far as kubectl falls back to it: the patches of every path.
 #[must_use]
-pub fn version_2(entries: &[Entry], server_version: &str) -> Vec<u8> {
+pub fn version_2(entries: &[Entry]) -> Vec<u8> {
     let mut versions: Vec<(&str, &str)> = entries.iter().map(|entry| (&*entry.group, &*entry.version)).collect();
     versions.sort_unstable();
     versions.dedup();
     let of_version = |(group, version)| versioned(entries, group, version).map(|(paths, _)| paths);
     let all: Map<String, Value> = versions.into_iter().filter_map(of_version).flatten().collect();
-    v2::encode(all.iter(), server_version)
+    v2::encode(all.iter())
 }
 
 fn versioned(entries: &[Entry], group: &str, version: &str) -> Option<(Map<String, Value>, Vec<schemas::Root>)> {

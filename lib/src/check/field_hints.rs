@@ -4,8 +4,9 @@ use kprov_schema::FieldError;
 use kprov_schema::status::FieldErrorKind;
 use serde_json::Value;
 
-use super::{Item, similar};
+use super::Item;
 use crate::problem::{Problem, Severity};
+use crate::similar;
 
 /// The server's error as a problem, with what was probably meant.
 pub(super) fn problem(item: Item<'_>, error: &FieldError) -> Problem {

@@ -7,7 +7,8 @@ use kprov_schema::{Kind, quantity};
 use serde_json::Value;
 
 use super::server::Refusal;
-use super::{Item, places, similar};
+use super::{Item, places};
+use crate::similar;
 use crate::problem::{Problem, Severity};
 
 /// Something that does not fit the structure.

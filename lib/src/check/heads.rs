@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use kprov_schema::structure::schema;
 use serde_json::Value;
 
-use super::{Item, Kinds, fields, removed, similar};
+use super::{Item, Kinds, fields, removed};
 use crate::problem::{Problem, Severity};
+use crate::similar;
 
 /// What is wrong with the head of an object; for a kind that Kubernetes has and the table does not, what is wrong inside.
 pub(super) fn unknown(kinds: &Kinds, item: Item<'_>) -> Vec<Problem> {

@@ -19,7 +19,6 @@ mod pod_security;
 mod references;
 mod removed;
 pub(crate) mod server;
-pub(crate) mod similar;
 pub(crate) mod syntax;
 
 /// An object with where it was read, if it was.

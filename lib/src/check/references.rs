@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use kprov_schema::templates;
 use serde_json::{Map, Value};
 
-use super::{Item, Kinds, pod_security, similar};
+use super::{Item, Kinds, pod_security};
 use crate::problem::{Problem, Severity};
+use crate::similar;
 
 /// The same object twice.
 pub(super) fn equal_names(items: &[Item<'_>]) -> Vec<Problem> {

@@ -1,5 +1,6 @@
 //! The one table of a cluster file's fields: reading, defaults, the JSON schema and the example are made from it.
 
+use kprov_schema::version::MINOR;
 use serde_json::{Value, json};
 
 /// A field of the file.
@@ -18,6 +19,8 @@ pub(super) enum Need {
     Required,
     /// What stands for it when it is not, as JSON.
     Default(&'static str),
+    /// The text that stands for it when it is not.
+    Word(&'static str),
     /// It may be left out; then there is none.
     Optional,
 }
@@ -80,7 +83,7 @@ const fn of(of: Of, field: Field) -> Field {
     Field { of, ..field }
 }
 
-use Need::{Default, Optional, Required};
+use Need::{Default, Optional, Required, Word};
 use Sort::{List, Map, Number, OneOf, Text, Texts, Truth};
 
 /// The fields of the file, in the order of the example.
@@ -91,17 +94,17 @@ pub(super) const FILE: &[Field] = &[
     field(
         "provider",
         OneOf(&["local", "eks"]),
-        Default("\"local\""),
+        Word("local"),
         "Where the cluster lives: on this machine, or on Amazon EKS.",
     ),
-    field("version", Text(&VERSION), Default("\"1.37\""), "The Kubernetes version."),
+    field("version", Text(&VERSION), Word(MINOR), "The Kubernetes version."),
     of(Of::Local, field("nodes", Number(0, 10_000), Default("1"), "The number of nodes; 0 is a control plane alone.")),
     of(
         Of::Local,
         field(
             "runtime",
             OneOf(&["containers", "simulated"]),
-            Default("\"containers\""),
+            Word("containers"),
             "Real Linux containers (needs root), or pods without processes behind them.",
         ),
     ),
@@ -146,7 +149,7 @@ const NETWORK: &[Field] = &[
     field(
         "nat",
         OneOf(&["none", "single", "perZone"]),
-        Default("\"single\""),
+        Word("single"),
         "Gateways by which private nodes reach the internet.",
     ),
 ];
@@ -178,7 +181,7 @@ const ACCESS: &[Field] = &[
     field(
         "endpoint",
         OneOf(&["public", "private", "both"]),
-        Default("\"public\""),
+        Word("public"),
         "From where the API server can be reached.",
     ),
     field(
@@ -201,14 +204,17 @@ const GRANT: &[Field] = &[
 ];
 
 const INGRESS: &[Field] = &[
-    field("controller", OneOf(&["none", "nginx"]), Default("\"none\""), "The ingress controller to install."),
-    field("class", Text(&WORD), Default("\"nginx\""), "The name of its ingress class."),
+    field("controller", OneOf(&["none", "nginx"]), Word("none"), "The ingress controller to install."),
+    field("class", Text(&WORD), Word("nginx"), "The name of its ingress class."),
 ];
 
 /// The default of a field as a value; `None` when it has none.
 pub(super) fn default(field: &Field) -> Option<Value> {
-    let Default(text) = field.need else { return None };
-    let value: Value = serde_json::from_str(text).expect("the table's defaults are JSON: a test reads them");
+    let value = match field.need {
+        Default(text) => serde_json::from_str(text).expect("the table's defaults are JSON: a test reads them"),
+        Word(text) => Value::from(text),
+        Required | Optional => return None,
+    };
     Some(match (&field.sort, value) {
         (Map(fields), Value::Object(_)) => defaults(fields),
         (_, value) => value,

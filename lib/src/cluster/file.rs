@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::fields::{FILE, Field, Need, Of, Sort, default};
 use super::types::{Cluster, File};
-use crate::check::similar;
 use crate::problem::{Problem, Source};
+use crate::similar;
 
 impl Cluster {
     /// Reads a cluster file. `name` is what problems call it.

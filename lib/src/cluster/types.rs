@@ -31,7 +31,7 @@ pub enum Cluster {
 ///
 /// assert_eq!(Cluster::eks("prod", "eu-central-1").version, VERSION);
 /// ```
-pub const VERSION: &str = "1.37";
+pub const VERSION: &str = kprov_schema::version::MINOR;
 
 impl Cluster {
     /// A cluster on this machine, of one node with real containers.

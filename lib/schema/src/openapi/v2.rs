@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::version::RELEASE;
+
 /// Field numbers of the messages that are written, by message.
 mod field {
     pub(super) const DOCUMENT_SWAGGER: u32 = 1;
@@ -49,9 +51,8 @@ impl Message {
 }
 
 /// The document over the paths of v3 documents.
-pub(super) fn encode<'a>(paths: impl Iterator<Item = (&'a String, &'a Value)>, server_version: &str) -> Vec<u8> {
-    let info =
-        Message::default().with(field::INFO_TITLE, b"Kubernetes").with(field::INFO_VERSION, server_version.as_bytes());
+pub(super) fn encode<'a>(paths: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
+    let info = Message::default().with(field::INFO_TITLE, b"Kubernetes").with(field::INFO_VERSION, RELEASE.as_bytes());
     let items = paths.filter_map(|(path, item)| Some((path, item.get("patch")?.as_object()?)));
     let named = items.map(|(path, patch)| {
         let item = Message::default().with(field::ITEM_PATCH, &operation(patch));
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn only_patches_are_told() {
         let paths = json!({"/a": {"get": {}}, "/b": {"patch": {"parameters": [{"in": "query", "name": "dryRun"}]}}});
-        let bytes = encode(paths.as_object().unwrap().iter(), "v1");
+        let bytes = encode(paths.as_object().unwrap().iter());
         let told = String::from_utf8_lossy(&bytes);
         assert!(told.contains("/b") && told.contains("dryRun") && !told.contains("/a"), "{told}");
     }

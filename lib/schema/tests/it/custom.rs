@@ -100,7 +100,7 @@ fn tables_discovery_and_schemas_are_made_from_the_definition() {
         recorded("/apis/ref.example.com/v1")
     );
     assert_eq!(discovery::group(&entries, "ref.example.com").unwrap(), recorded("/apis/ref.example.com"));
-    let document = openapi::document(&entries, "apis/ref.example.com/v1", "v1.37.0").unwrap();
+    let document = openapi::document(&entries, "apis/ref.example.com/v1").unwrap();
     let schema = &document["components"]["schemas"]["com.example.ref.v1.Widget"];
     assert_eq!(
         schema["properties"]["spec"]["properties"]["ports"]["x-kubernetes-list-map-keys"],

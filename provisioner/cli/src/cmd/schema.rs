@@ -5,6 +5,7 @@ use kprov::cluster;
 use kprov_schema::discovery::{self, Entry};
 use kprov_schema::openapi;
 use kprov_schema::structure::schema;
+use kprov_schema::version;
 use serde_json::{Value, json};
 
 use crate::args::Schema;
@@ -39,11 +40,13 @@ fn of_kind(name: &str) -> anyhow::Result<Value> {
     // A kind in several versions is shown in the one that clients prefer; core and apps stand before events and others.
     found.sort_by_key(|kind| std::cmp::Reverse(discovery::version_rank(kind.version)));
     let Some(kind) = found.first() else {
-        bail!(
-            "there is no kind {name:?} in Kubernetes {}: write a kind, its plural or its short name, such as `Deployment`, \
-             `deployments` or `deploy`",
-            kprov::cluster::VERSION
+        let kinds = schema().kinds().iter();
+        let near = kprov::nearest(name, kinds.clone().map(|kind| kind.kind).chain(kinds.map(|kind| kind.plural)));
+        let mend = near.map_or_else(
+            || "write a kind, its plural or its short name, such as `Deployment`, `deployments` or `deploy`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
         );
+        bail!("there is no kind {name:?} in Kubernetes {}: {mend}", version::MINOR);
     };
     let entry = Entry::published(kind.group, kind.version, kind.kind).context("the kind is not published")?;
     let document = if kind.group.is_empty() {
@@ -51,7 +54,7 @@ fn of_kind(name: &str) -> anyhow::Result<Value> {
     } else {
         format!("apis/{}/{}", kind.group, kind.version)
     };
-    let made = openapi::document(&[entry], &document, kprov::cluster::VERSION).context("the kind has no document")?;
+    let made = openapi::document(&[entry], &document).context("the kind has no document")?;
     let mut definitions = made["components"]["schemas"].clone();
     point_to_definitions(&mut definitions);
     Ok(json!({
@@ -87,6 +90,13 @@ mod tests {
         let definitions = &schema["definitions"];
         assert!(definitions["io.k8s.api.core.v1.Container"]["properties"]["image"].is_object());
         assert!(!definitions.to_string().contains("#/components"));
-        assert!(of_kind("Deploymant").unwrap_err().to_string().contains("there is no kind"));
+        for (name, mend) in [
+            ("Deploymant", "did you mean `Deployment`?"),
+            ("ingreses", "did you mean `ingresses`?"),
+            ("Bookshop", "write a kind, its plural or its short name"),
+        ] {
+            let said = of_kind(name).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("there is no kind {name:?}")) && said.contains(mend), "{said}");
+        }
     }
 }

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::core::Core;
-use super::documents::VERSION;
 use super::encode;
 use super::errors;
 use super::handle::Asked;
@@ -90,7 +89,7 @@ pub(crate) fn schema(core: &Core, asked: &Asked<'_>, name: &str) -> Response<Bod
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         return response;
     }
-    let (Some(hash), Some(document)) = (hashes.get(name), openapi::document(registry.entries(), name, VERSION)) else {
+    let (Some(hash), Some(document)) = (hashes.get(name), openapi::document(registry.entries(), name)) else {
         return encode::text(404, "");
     };
     match asked.query.get("hash") {
@@ -114,7 +113,7 @@ pub(crate) fn schema_2(core: &Core, asked: &Asked<'_>) -> Response<Body> {
     if !wanted.contains("proto-openapi.spec.v2") {
         return encode::text(406, "OpenAPI v2 is served as protobuf only: ask /openapi/v3 for JSON\n");
     }
-    let document = Bytes::from(openapi::version_2(core.registry().entries(), VERSION));
+    let document = Bytes::from(openapi::version_2(core.registry().entries()));
     let hash = discovery::hash(&document);
     let mut response = tagged(document, &hash, asked.headers);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));

@@ -2,6 +2,7 @@
 
 use http::{Method, Response};
 use kprov_schema::Status;
+use kprov_schema::version::{MINOR, RELEASE};
 use serde_json::{Value, json};
 
 use super::body::Body;
@@ -34,13 +35,12 @@ fn other(core: &Core, asked: &Asked<'_>, path: &str) -> Result<Response<Body>, S
     }
 }
 
-/// The Kubernetes version that is served.
-pub(crate) const VERSION: &str = "v1.37.0";
-
 fn version() -> Value {
+    let (major, minor) = MINOR.split_once('.').expect("a minor version has two numbers");
+    let before = minor.parse::<u32>().expect("the second is a number") - 1;
     json!({
-        "major": "1", "minor": "37", "emulationMajor": "1", "emulationMinor": "37",
-        "minCompatibilityMajor": "1", "minCompatibilityMinor": "36", "gitVersion": VERSION,
+        "major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor,
+        "minCompatibilityMajor": major, "minCompatibilityMinor": before.to_string(), "gitVersion": RELEASE,
         "gitCommit": "", "gitTreeState": "clean", "buildDate": "", "goVersion": "", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, architecture()),
     })

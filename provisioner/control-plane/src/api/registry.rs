@@ -8,7 +8,6 @@ use kprov_schema::discovery::{self, Entry};
 use kprov_schema::{KINDS, Kind, Resource, openapi};
 
 use super::discovery as documents;
-use super::documents::VERSION;
 use super::review::REVIEWS;
 
 /// Every kind that is served, as of one moment: the built-in ones and the defined ones.
@@ -124,6 +123,6 @@ impl Registry {
 
     /// The hash of every OpenAPI document, by name.
     pub(crate) fn schema_hashes(&self) -> &BTreeMap<String, String> {
-        self.schema_hashes.get_or_init(|| openapi::hashes(&self.entries, VERSION))
+        self.schema_hashes.get_or_init(|| openapi::hashes(&self.entries))
     }
 }

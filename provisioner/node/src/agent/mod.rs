@@ -74,8 +74,6 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// Taints that it registers with.
     pub taints: Vec<Taint>,
-    /// Version that it reports, such as `v1.37.0`.
-    pub version: String,
     /// Domain of the cluster, such as `cluster.local`.
     pub cluster_domain: String,
     /// What it offers.
@@ -105,7 +103,6 @@ impl AgentConfig {
         let architecture = machine::architecture(std::env::consts::ARCH).to_owned();
         Self {
             name: name.into(),
-            version: "v1.37.0".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             capacity,
             system: System { architecture, os_image: "simulated".to_owned(), ..System::default() },

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kprov_control_plane::client::{Client, PatchKind};
+use kprov_schema::version::RELEASE;
 use kprov_schema::{Key, Object, Resource, Status, Subresource, conditions};
 use serde_json::{Value, json};
 
@@ -85,7 +86,7 @@ fn info(context: &Context) -> Value {
         "containerRuntimeVersion": context.runtime.version(),
         "kernelVersion": system.kernel,
         "kubeProxyVersion": "",
-        "kubeletVersion": context.config.version,
+        "kubeletVersion": RELEASE,
         "machineID": system.machine_id,
         "operatingSystem": "linux",
         "osImage": system.os_image,

@@ -43,7 +43,7 @@ async fn ask(stream: tokio::net::TcpStream, address: SocketAddr, service: &str) 
     let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
-        .header(header::USER_AGENT, "kube-probe/1.37")
+        .header(header::USER_AGENT, super::prober())
         .body(Full::new(question(service)))
         .map_err(|error| failed(&error))?;
     let mut driver = JoinSet::new();

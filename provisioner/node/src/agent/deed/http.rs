@@ -52,16 +52,17 @@ enum Answer {
 }
 
 fn headers(get: &HTTPGetAction) -> Result<HeaderMap, String> {
+    let prober = HeaderValue::try_from(super::prober()).map_err(|error| error.to_string())?;
     let mut headers = HeaderMap::new();
     for one in get.http_headers.iter().flatten() {
         let name = HeaderName::try_from(&one.name).map_err(|_| format!("{:?} is no header", one.name))?;
         let value = HeaderValue::try_from(&one.value).map_err(|_| format!("{:?} is no header's value", one.value))?;
         headers.append(name, value);
     }
-    for (name, value) in [(header::USER_AGENT, "kube-probe/1.37"), (header::ACCEPT, "*/*")] {
+    for (name, value) in [(header::USER_AGENT, prober), (header::ACCEPT, HeaderValue::from_static("*/*"))] {
         // An empty one takes it away.
         match headers.get(&name).map(HeaderValue::is_empty) {
-            None => drop(headers.insert(name, HeaderValue::from_static(value))),
+            None => drop(headers.insert(name, value)),
             Some(true) => drop(headers.remove(name)),
             Some(false) => {}
         }

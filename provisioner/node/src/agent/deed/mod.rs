@@ -14,6 +14,11 @@ use super::memory::later;
 use super::{Context, chain};
 use crate::runtime::RuntimeError;
 
+/// What a prober calls itself.
+fn prober() -> String {
+    format!("kube-probe/{}", kprov_schema::version::MINOR)
+}
+
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Deed {

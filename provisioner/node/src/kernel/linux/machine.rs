@@ -17,7 +17,6 @@ impl AgentConfig {
             name: name.into(),
             capacity: capacity(&root)?,
             root: Some(root),
-            version: "v1.37.0".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             system: system(),
             resolver: std::fs::read_to_string("/etc/resolv.conf")

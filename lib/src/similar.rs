@@ -3,7 +3,13 @@
 /// The candidate nearest to a word, if one is near enough to be a slip of the hand.
 ///
 /// Equal but for case, blanks and `-`/`_` is always near. Of equally near ones the first counts.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+///
+/// ```
+/// assert_eq!(kprov::nearest("deploymant", ["service", "deployment"]), Some("deployment"));
+/// assert_eq!(kprov::nearest("cron", ["service", "deployment"]), None);
+/// ```
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     let within = (word.chars().count() / 3).clamp(1, 4);
     let scored = candidates.into_iter().filter(|candidate| *candidate != word).filter_map(|candidate| {
