@@ -77,7 +77,7 @@ pub use service::{
     ServiceSort,
 };
 pub use statefulset::{Retention, StatefulSet};
-pub use storage::{Access, PersistentVolume, PersistentVolumeClaim, Reclaim, Source, StorageClass};
+pub use storage::{Access, PersistentVolume, PersistentVolumeClaim, Reclaim, Source, Storage, StorageClass, Terms};
 pub use text::{DataKey, DnsLabel, EnvName, Image, Invalid, Key, LabelValue, Name, Of, PortName, Schedule, Text};
 pub use volume::{
     Claimed, Csi, Downward, EmptyDir, Ephemeral, Files, HostPath, HostPathType, ImageVolume, InFile, MetaField, Mount,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Access, PersistentVolume, StorageClass};
+use super::{Access, PersistentVolume, Storage, Terms};
 use crate::build::amount::Bytes;
 use crate::build::object::{Named, named};
 use crate::build::text::{Key, LabelValue, Name, Of};
@@ -52,21 +52,6 @@ impl PersistentVolumeClaim {
         self.0.spec.get_or_insert_default()
     }
 
-    /// Who may have it at once, in place of one node.
-    #[must_use]
-    pub fn access(mut self, access: Access) -> Self {
-        self.spec().access_modes = Some(vec![access.into()]);
-        self
-    }
-
-    /// Of that class.
-    #[must_use]
-    #[track_caller]
-    pub fn class(mut self, class: impl Named<StorageClass>) -> Self {
-        self.spec().storage_class_name = Some(class.object_name().into());
-        self
-    }
-
     /// Of no class, also where the cluster has a default one: only volumes made by hand fit.
     #[must_use]
     pub fn without_class(mut self) -> Self {
@@ -90,11 +75,11 @@ impl PersistentVolumeClaim {
         self.spec().volume_name = Some(volume.object_name().into());
         self
     }
+}
 
-    /// As a raw device, without a file system.
-    #[must_use]
-    pub fn block(mut self) -> Self {
-        self.spec().volume_mode = Some("Block".to_owned());
-        self
+impl Storage for PersistentVolumeClaim {
+    fn terms_mut(&mut self) -> Terms<'_> {
+        let spec = self.spec();
+        Terms { access_modes: &mut spec.access_modes, class: &mut spec.storage_class_name, mode: &mut spec.volume_mode }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Access, PersistentVolumeClaim, Reclaim, StorageClass};
+use super::{Access, PersistentVolumeClaim, Reclaim, Storage, Terms};
 use crate::build::amount::Bytes;
-use crate::build::object::{Named, Object, named};
+use crate::build::object::{Object, named};
 use crate::build::placement::NodeRule;
 use crate::build::text::{Name, Of};
 use crate::build::wraps::{object, part};
@@ -149,21 +149,6 @@ impl PersistentVolume {
         self.0.spec.get_or_insert_default()
     }
 
-    /// Who may have it at once, in place of one node.
-    #[must_use]
-    pub fn access(mut self, access: Access) -> Self {
-        self.spec().access_modes = Some(vec![access.into()]);
-        self
-    }
-
-    /// Of that class: only claims that ask for the class fit.
-    #[must_use]
-    #[track_caller]
-    pub fn class(mut self, class: impl Named<StorageClass>) -> Self {
-        self.spec().storage_class_name = Some(class.object_name().into());
-        self
-    }
-
     /// What becomes of it when its claim goes; without it, it stays.
     #[must_use]
     pub fn reclaim(mut self, policy: Reclaim) -> Self {
@@ -181,13 +166,6 @@ impl PersistentVolume {
     #[must_use]
     pub fn recycle(mut self) -> Self {
         self.spec().persistent_volume_reclaim_policy = Some("Recycle".to_owned());
-        self
-    }
-
-    /// As a raw device, without a file system.
-    #[must_use]
-    pub fn block(mut self) -> Self {
-        self.spec().volume_mode = Some("Block".to_owned());
         self
     }
 
@@ -222,6 +200,13 @@ impl PersistentVolume {
             ..core::ObjectReference::default()
         });
         self
+    }
+}
+
+impl Storage for PersistentVolume {
+    fn terms_mut(&mut self) -> Terms<'_> {
+        let spec = self.spec();
+        Terms { access_modes: &mut spec.access_modes, class: &mut spec.storage_class_name, mode: &mut spec.volume_mode }
     }
 }
 
