@@ -1,5 +1,24 @@
 //! The order in which objects need each other: one table, read forwards to apply and backwards to delete.
 
+use k8s_openapi::Resource;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, LimitRange, Namespace, PersistentVolume, PersistentVolumeClaim, ResourceQuota, Secret,
+    Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::{CSIDriver, StorageClass, VolumeAttributesClass};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kprov_schema::Object;
 
 /// A stage of an apply: what is in it needs nothing of its own stage or of a later one.
@@ -33,53 +52,45 @@ pub enum Stage {
     Hooks,
 }
 
-/// Kinds by stage: group, kind. Every other kind is a workload.
+/// Group and name of a kind.
+const fn of<T: Resource>() -> (&'static str, &'static str) {
+    (T::GROUP, T::KIND)
+}
+
+/// Kinds by stage. Every other kind is a workload.
 const STAGES: &[(Stage, &[(&str, &str)])] = &[
-    (Stage::Namespaces, &[("", "Namespace")]),
-    (Stage::Definitions, &[("apiextensions.k8s.io", "CustomResourceDefinition")]),
+    (Stage::Namespaces, &[of::<Namespace>()]),
+    (Stage::Definitions, &[of::<CustomResourceDefinition>()]),
     (
         Stage::Ground,
         &[
-            ("scheduling.k8s.io", "PriorityClass"),
-            ("node.k8s.io", "RuntimeClass"),
-            ("storage.k8s.io", "StorageClass"),
-            ("storage.k8s.io", "VolumeAttributesClass"),
-            ("storage.k8s.io", "CSIDriver"),
-            ("networking.k8s.io", "IngressClass"),
-            ("", "ResourceQuota"),
-            ("", "LimitRange"),
-            ("networking.k8s.io", "NetworkPolicy"),
-            ("", "ServiceAccount"),
+            of::<PriorityClass>(),
+            of::<RuntimeClass>(),
+            of::<StorageClass>(),
+            of::<VolumeAttributesClass>(),
+            of::<CSIDriver>(),
+            of::<IngressClass>(),
+            of::<ResourceQuota>(),
+            of::<LimitRange>(),
+            of::<NetworkPolicy>(),
+            of::<ServiceAccount>(),
         ],
     ),
-    (Stage::Config, &[("", "ConfigMap"), ("", "Secret")]),
-    (Stage::Storage, &[("", "PersistentVolume"), ("", "PersistentVolumeClaim")]),
-    (
-        Stage::Access,
-        &[
-            ("rbac.authorization.k8s.io", "ClusterRole"),
-            ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
-            ("rbac.authorization.k8s.io", "Role"),
-            ("rbac.authorization.k8s.io", "RoleBinding"),
-        ],
-    ),
-    (Stage::Services, &[("", "Service"), ("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice")]),
+    (Stage::Config, &[of::<ConfigMap>(), of::<Secret>()]),
+    (Stage::Storage, &[of::<PersistentVolume>(), of::<PersistentVolumeClaim>()]),
+    (Stage::Access, &[of::<ClusterRole>(), of::<ClusterRoleBinding>(), of::<Role>(), of::<RoleBinding>()]),
+    (Stage::Services, &[of::<Service>(), of::<Endpoints>(), of::<EndpointSlice>()]),
     (
         Stage::Routes,
-        &[
-            ("networking.k8s.io", "Ingress"),
-            ("policy", "PodDisruptionBudget"),
-            ("autoscaling", "HorizontalPodAutoscaler"),
-            ("apiregistration.k8s.io", "APIService"),
-        ],
+        &[of::<Ingress>(), of::<PodDisruptionBudget>(), of::<HorizontalPodAutoscaler>(), of::<APIService>()],
     ),
     (
         Stage::Hooks,
         &[
-            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
-            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
-            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
-            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+            of::<MutatingWebhookConfiguration>(),
+            of::<ValidatingWebhookConfiguration>(),
+            of::<ValidatingAdmissionPolicy>(),
+            of::<ValidatingAdmissionPolicyBinding>(),
         ],
     ),
 ];

@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ScopedResourceSelectorRequirement;
+use k8s_openapi::Resource;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
+    ScopedResourceSelectorRequirement, Secret, Service,
+};
+use k8s_openapi::api::events;
 
 use super::{Amounts, claims, pods, services};
 use crate::kind::Write;
@@ -46,14 +51,18 @@ pub(super) const ANY: Evaluator = Evaluator {
     until: |_| None,
 };
 
-const fn numbered(plural: &'static str, names: &'static [&'static str]) -> Evaluator {
-    Evaluator { resource: ("", plural), names, ..ANY }
+const fn of<T: Resource>() -> (&'static str, &'static str) {
+    (T::GROUP, T::URL_PATH_SEGMENT)
+}
+
+const fn numbered<T: Resource>(names: &'static [&'static str]) -> Evaluator {
+    Evaluator { resource: of::<T>(), names, ..ANY }
 }
 
 /// Every resource that is counted otherwise than `count/...`.
 pub(super) const EVALUATORS: &[Evaluator] = &[
     Evaluator {
-        resource: ("", "pods"),
+        resource: of::<Pod>(),
         names: pods::NAMES,
         by_number: false,
         also: pods::is_counted,
@@ -64,7 +73,7 @@ pub(super) const EVALUATORS: &[Evaluator] = &[
         until: pods::until,
     },
     Evaluator {
-        resource: ("", "persistentvolumeclaims"),
+        resource: of::<PersistentVolumeClaim>(),
         names: claims::NAMES,
         by_number: false,
         also: claims::is_of_class,
@@ -74,18 +83,18 @@ pub(super) const EVALUATORS: &[Evaluator] = &[
         ..ANY
     },
     Evaluator {
-        resource: ("", "services"),
+        resource: of::<Service>(),
         names: services::NAMES,
         by_number: false,
         usage: services::usage,
         charges: |_, _, door| Ok(door == Write::Main),
         ..ANY
     },
-    numbered("configmaps", &["configmaps"]),
-    numbered("replicationcontrollers", &["replicationcontrollers"]),
-    numbered("resourcequotas", &["resourcequotas"]),
-    numbered("secrets", &["secrets"]),
+    numbered::<ConfigMap>(&["configmaps"]),
+    numbered::<ReplicationController>(&["replicationcontrollers"]),
+    numbered::<ResourceQuota>(&["resourcequotas"]),
+    numbered::<Secret>(&["secrets"]),
 ];
 
 /// What is never counted.
-pub(super) const UNCOUNTED: &[(&str, &str)] = &[("", "events"), ("events.k8s.io", "events")];
+pub(super) const UNCOUNTED: &[(&str, &str)] = &[of::<Event>(), of::<events::v1::Event>()];

@@ -22,6 +22,17 @@ mod others;
 mod pods;
 mod workloads;
 
+use k8s_openapi::Resource;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    Namespace, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kprov_schema::Object;
 use serde_json::Value;
 
@@ -54,24 +65,28 @@ use Readiness::{Failed, Ready, Waiting};
 
 type Rule = fn(&Object) -> Readiness;
 
+const fn rule<T: Resource>(rule: Rule) -> (&'static str, &'static str, Rule) {
+    (T::GROUP, T::KIND, rule)
+}
+
 /// What each kind waits for, by group and kind.
 const RULES: &[(&str, &str, Rule)] = &[
-    ("apps", "Deployment", workloads::deployment),
-    ("apps", "ReplicaSet", workloads::replicas),
-    ("apps", "StatefulSet", workloads::stateful_set),
-    ("apps", "DaemonSet", workloads::daemon_set),
-    ("", "ReplicationController", workloads::replicas),
-    ("batch", "Job", workloads::job),
-    ("", "Pod", pods::pod),
-    ("", "Service", others::service),
-    ("", "PersistentVolumeClaim", others::claim),
-    ("", "PersistentVolume", others::volume),
-    ("", "Namespace", others::namespace),
-    ("networking.k8s.io", "Ingress", others::ingress),
-    ("apiextensions.k8s.io", "CustomResourceDefinition", others::definition),
-    ("policy", "PodDisruptionBudget", others::disruption_budget),
-    ("autoscaling", "HorizontalPodAutoscaler", others::autoscaler),
-    ("apiregistration.k8s.io", "APIService", others::api_service),
+    rule::<Deployment>(workloads::deployment),
+    rule::<ReplicaSet>(workloads::replicas),
+    rule::<StatefulSet>(workloads::stateful_set),
+    rule::<DaemonSet>(workloads::daemon_set),
+    rule::<ReplicationController>(workloads::replicas),
+    rule::<Job>(workloads::job),
+    rule::<Pod>(pods::pod),
+    rule::<Service>(others::service),
+    rule::<PersistentVolumeClaim>(others::claim),
+    rule::<PersistentVolume>(others::volume),
+    rule::<Namespace>(others::namespace),
+    rule::<Ingress>(others::ingress),
+    rule::<CustomResourceDefinition>(others::definition),
+    rule::<PodDisruptionBudget>(others::disruption_budget),
+    rule::<HorizontalPodAutoscaler>(others::autoscaler),
+    rule::<APIService>(others::api_service),
 ];
 
 /// Whether an object, as the server shows it, is ready. Pure.
