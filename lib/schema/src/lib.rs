@@ -25,6 +25,7 @@ pub mod pod_security;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;
+pub mod reference;
 pub mod rules;
 pub mod selector;
 pub mod status;

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::server::Refusal;
 use super::{Item, places};
-use crate::similar;
 use crate::problem::{Problem, Severity};
+use crate::similar;
 
 /// Something that does not fit the structure.
 pub(super) struct Finding {

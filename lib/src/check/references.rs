@@ -5,6 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::Resource;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kprov_schema::reference::{self, Named, names};
 use kprov_schema::templates;
 use serde_json::{Map, Value};
 
@@ -91,61 +99,18 @@ fn matches(wanted: &Map<String, Value>, labels: Option<&Map<String, Value>>) -> 
 
 /// Where kinds keep selectors of pods, and whether `matchLabels` is inside.
 const SELECTORS: &[(&str, &str)] = &[
-    ("Service", "spec.selector"),
-    ("PodDisruptionBudget", "spec.selector.matchLabels"),
-    ("NetworkPolicy", "spec.podSelector.matchLabels"),
+    (Service::KIND, "spec.selector"),
+    (PodDisruptionBudget::KIND, "spec.selector.matchLabels"),
+    (NetworkPolicy::KIND, "spec.podSelector.matchLabels"),
 ];
 
 /// Names of other objects, by the kind that names them: path of the name, kind that is named.
 const NAMED: &[(&str, &str, &str)] = &[
-    ("StatefulSet", "spec.serviceName", "Service"),
-    ("HorizontalPodAutoscaler", "spec.scaleTargetRef.name", ""),
-    ("RoleBinding", "roleRef.name", ""),
-    ("Ingress", "spec.ingressClassName", "IngressClass"),
+    (StatefulSet::KIND, "spec.serviceName", Service::KIND),
+    (HorizontalPodAutoscaler::KIND, "spec.scaleTargetRef.name", ""),
+    (RoleBinding::KIND, "roleRef.name", ""),
+    (Ingress::KIND, "spec.ingressClassName", IngressClass::KIND),
 ];
-
-/// Names of other objects in a pod's specification.
-const IN_PODS: &[(&str, &str)] = &[
-    ("volumes[].configMap.name", "ConfigMap"),
-    ("volumes[].secret.secretName", "Secret"),
-    ("volumes[].persistentVolumeClaim.claimName", "PersistentVolumeClaim"),
-    ("volumes[].projected.sources[].configMap.name", "ConfigMap"),
-    ("volumes[].projected.sources[].secret.name", "Secret"),
-    ("containers[].env[].valueFrom.configMapKeyRef.name", "ConfigMap"),
-    ("containers[].env[].valueFrom.secretKeyRef.name", "Secret"),
-    ("containers[].envFrom[].configMapRef.name", "ConfigMap"),
-    ("containers[].envFrom[].secretRef.name", "Secret"),
-    ("initContainers[].env[].valueFrom.configMapKeyRef.name", "ConfigMap"),
-    ("initContainers[].env[].valueFrom.secretKeyRef.name", "Secret"),
-    ("initContainers[].envFrom[].configMapRef.name", "ConfigMap"),
-    ("initContainers[].envFrom[].secretRef.name", "Secret"),
-    ("imagePullSecrets[].name", "Secret"),
-    ("serviceAccountName", "ServiceAccount"),
-];
-
-/// A name of another object, with the map that it stands in.
-struct Named<'a> {
-    path: String,
-    name: &'a str,
-    beside: &'a Value,
-}
-
-/// Every name that a pattern such as `volumes[].secret.secretName` leads to.
-fn names<'a>(value: &'a Value, pattern: &str, path: &str, found: &mut Vec<Named<'a>>) {
-    let (step, rest) = pattern.split_once('.').unwrap_or((pattern, ""));
-    let (field, list) = step.strip_suffix("[]").map_or((step, false), |field| (field, true));
-    let path = if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
-    let inner = &value[field];
-    if list {
-        for (index, item) in inner.as_array().into_iter().flatten().enumerate() {
-            names(item, rest, &format!("{path}[{index}]"), found);
-        }
-    } else if rest.is_empty() {
-        found.extend(inner.as_str().map(|name| Named { path, name, beside: value }));
-    } else {
-        names(inner, rest, &path, found);
-    }
-}
 
 struct All<'a> {
     items: &'a [Item<'a>],
@@ -208,10 +173,9 @@ impl<'a> All<'a> {
     /// Services behind an ingress that are not there, or have no such port.
     fn backends(&self, item: Item<'a>, whole: &'a Value) -> Vec<Problem> {
         let spec = &whole["spec"];
-        let mut named = Vec::new();
-        names(spec, "defaultBackend.service.name", "", &mut named);
-        names(spec, "rules[].http.paths[].backend.service.name", "", &mut named);
-        named.into_iter().filter_map(|one| self.backend(item, &one)).collect()
+        let default = names(spec, "defaultBackend.service.name", "");
+        let paths = names(spec, "rules[].http.paths[].backend.service.name", "");
+        default.iter().chain(&paths).filter_map(|one| self.backend(item, one)).collect()
     }
 
     fn backend(&self, item: Item<'a>, named: &Named<'a>) -> Option<Problem> {
@@ -240,20 +204,13 @@ impl<'a> All<'a> {
 
     /// Names of objects that are not there.
     fn named_references(&self, item: Item<'a>, whole: &'a Value) -> Vec<Problem> {
-        let mut found = Vec::new();
-        for (_, path, kind) in NAMED.iter().filter(|(owner, ..)| *owner == item.object.kind()) {
-            let mut named = Vec::new();
-            names(whole, path, "", &mut named);
-            found.extend(named.into_iter().map(|named| (named, *kind)));
-        }
-        if let Some(pods) = Pods::of(item, whole) {
-            for (pattern, kind) in IN_PODS {
-                let mut named = Vec::new();
-                names(&pods.template["spec"], pattern, &pods.path, &mut named);
-                found.extend(named.into_iter().map(|named| (named, *kind)));
-            }
-        }
-        found.into_iter().filter_map(|(named, kind)| self.reference(item, &named, kind)).collect()
+        let own = NAMED.iter().filter(|(owner, ..)| *owner == item.object.kind());
+        let own = own.flat_map(|(_, path, kind)| names(whole, path, "").into_iter().map(move |named| (named, *kind)));
+        let pods = Pods::of(item, whole).into_iter();
+        let inner = pods.flat_map(|pods| reference::of_pod(&pods.template["spec"], &pods.path));
+        own.chain(inner.map(|(row, named)| (named, row.kind)))
+            .filter_map(|(named, kind)| self.reference(item, &named, kind))
+            .collect()
     }
 
     fn reference(&self, item: Item<'a>, named: &Named<'a>, kind: &'a str) -> Option<Problem> {

@@ -11,7 +11,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
 use kprov_schema::selector::Fields;
-use kprov_schema::{Key, Kind, Resource, Status, Subresource};
+use kprov_schema::{Key, Kind, Resource, Status, Subresource, reference};
 
 use super::core::Core;
 use super::errors;
@@ -206,10 +206,10 @@ const NODE_ROWS: &[NodeRow] = &[
     row::<Pod>(None, own_pods),
     row::<Pod>(STATUS, |by| by.wanted.verb != "create" && is_own_pod(by)),
     row::<Lease>(None, own_lease),
-    row::<ServiceAccount>(TOKEN, |by| by.wanted.verb == "create" && used(by, uses_account)),
-    row::<Secret>(None, |by| reads_one(by.wanted) && used(by, uses_secret)),
-    row::<ConfigMap>(None, |by| reads_one(by.wanted) && used(by, uses_config_map)),
-    row::<PersistentVolumeClaim>(None, |by| by.wanted.reads() && used(by, uses_claim)),
+    row::<ServiceAccount>(TOKEN, |by| by.wanted.verb == "create" && used::<ServiceAccount>(by)),
+    row::<Secret>(None, |by| reads_one(by.wanted) && used::<Secret>(by)),
+    row::<ConfigMap>(None, |by| reads_one(by.wanted) && used::<ConfigMap>(by)),
+    row::<PersistentVolumeClaim>(None, |by| by.wanted.reads() && used::<PersistentVolumeClaim>(by)),
 ];
 
 /// What the rows of the table are about.
@@ -276,11 +276,17 @@ fn one_name(wanted: &Attributes) -> &str {
     wanted.only_name.as_deref().filter(|_| named.is_empty()).unwrap_or(named)
 }
 
-/// Whether a pod of the node uses the object named.
-fn used(by: &ByNode<'_>, uses: fn(&kprov_schema::Object, &str) -> bool) -> bool {
-    let name = one_name(by.wanted);
+/// Whether a pod of the node names the object.
+fn used<T: k8s_openapi::Resource>(by: &ByNode<'_>) -> bool {
+    let (name, resource) = (one_name(by.wanted), Resource::of::<T>());
+    let names = |pod: &kprov_schema::Object| {
+        let spec = pod.at(&["spec"]);
+        spec.is_some_and(|spec| {
+            reference::of_pod(spec, "").iter().any(|(row, named)| named.name == name && row.resource == resource)
+        })
+    };
     let Ok(pods) = by.core.list::<Pod>(&by.wanted.place.namespace) else { return false };
-    pods.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node) && uses(&pod.object, name))
+    pods.iter().any(|pod| pod.object.text(&["spec", "nodeName"]) == Some(by.node) && names(&pod.object))
 }
 
 /// Whether a claim that a pod of the node uses is bound to the volume named.
@@ -295,57 +301,7 @@ fn holds_volume(by: &ByNode<'_>) -> bool {
         .is_some_and(|claim| claim.object.text(&["spec", "volumeName"]) == Some(name));
     let place = Place { namespace: claim.namespace, name: claim.name, ..Place::default() };
     let wanted = Attributes { place, ..Attributes::default() };
-    bound && used(&ByNode { core, node, wanted: &wanted }, uses_claim)
-}
-
-fn uses_account(pod: &kprov_schema::Object, name: &str) -> bool {
-    pod.text(&["spec", "serviceAccountName"]) == Some(name)
-}
-
-fn uses_claim(pod: &kprov_schema::Object, name: &str) -> bool {
-    refers(pod, &[("claimName", "")], name)
-}
-
-fn uses_secret(pod: &kprov_schema::Object, name: &str) -> bool {
-    refers(
-        pod,
-        &[
-            ("secretName", ""),
-            ("secretRef", "name"),
-            ("secretKeyRef", "name"),
-            ("secret", "name"),
-            ("imagePullSecrets", "name"),
-        ],
-        name,
-    )
-}
-
-fn uses_config_map(pod: &kprov_schema::Object, name: &str) -> bool {
-    refers(pod, &[("configMap", "name"), ("configMapRef", "name"), ("configMapKeyRef", "name")], name)
-}
-
-/// Whether the spec refers to `name` anywhere in one of the ways given: a field, or a field's inner field.
-fn refers(pod: &kprov_schema::Object, ways: &[(&str, &str)], name: &str) -> bool {
-    fn within(value: &serde_json::Value, ways: &[(&str, &str)], name: &str) -> bool {
-        let is = |field: &str, value: &serde_json::Value| {
-            ways.iter().filter(|(way, _)| *way == field).any(|(_, inner)| match value {
-                serde_json::Value::String(text) => inner.is_empty() && text == name,
-                serde_json::Value::Object(map) => map.get(*inner).and_then(|one| one.as_str()) == Some(name),
-                serde_json::Value::Array(list) => {
-                    list.iter().any(|one| one.get(*inner).and_then(|one| one.as_str()) == Some(name))
-                }
-                _ => false,
-            })
-        };
-        match value {
-            serde_json::Value::Object(map) => {
-                map.iter().any(|(key, value)| is(key, value) || within(value, ways, name))
-            }
-            serde_json::Value::Array(list) => list.iter().any(|one| within(one, ways, name)),
-            _ => false,
-        }
-    }
-    pod.at(&["spec"]).is_some_and(|spec| within(spec, ways, name))
+    bound && used::<PersistentVolumeClaim>(&ByNode { core, node, wanted: &wanted })
 }
 
 #[cfg(test)]

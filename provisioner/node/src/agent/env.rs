@@ -17,21 +17,6 @@ pub struct Sources {
     pub secrets: BTreeMap<String, Option<Secret>>,
 }
 
-/// Names of the config maps and secrets that a container's environment refers to.
-#[must_use]
-pub fn references(container: &Container) -> (Vec<String>, Vec<String>) {
-    let (mut maps, mut secrets) = (Vec::new(), Vec::new());
-    for from in container.env_from.iter().flatten() {
-        maps.extend(from.config_map_ref.as_ref().map(|one| one.name.clone()));
-        secrets.extend(from.secret_ref.as_ref().map(|one| one.name.clone()));
-    }
-    for source in container.env.iter().flatten().filter_map(|one| one.value_from.as_ref()) {
-        maps.extend(source.config_map_key_ref.as_ref().map(|one| one.name.clone()));
-        secrets.extend(source.secret_key_ref.as_ref().map(|one| one.name.clone()));
-    }
-    (maps, secrets)
-}
-
 /// The environment in order: what comes from whole objects, what is declared, what services add.
 ///
 /// Errors: a text for `CreateContainerConfigError`. Source: kubelet `makeEnvironmentVariables`.

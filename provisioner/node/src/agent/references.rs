@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};
 use kprov_control_plane::client::{Client, Selection};
 use kprov_control_plane::world::Clock;
+use kprov_schema::reference::{self, Naming};
 use kprov_schema::{Key, Object, Resource, Status, Uid};
+use serde::Serialize;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::AbortHandle;
 
@@ -34,6 +36,28 @@ impl Sort {
             Self::Claim => Resource::of::<PersistentVolumeClaim>(),
             Self::Volume => Resource::of::<PersistentVolume>(),
         }
+    }
+}
+
+/// Config maps and secrets that a part of a pod is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Config maps of the pod's namespace.
+    pub config_maps: Vec<String>,
+    /// Secrets of the pod's namespace.
+    pub secrets: Vec<String>,
+}
+
+impl Names {
+    /// Those that a container or a volume names, in the fields of its table.
+    #[must_use]
+    pub fn of(table: &'static [Naming], part: &impl Serialize) -> Self {
+        let part = serde_json::to_value(part).expect("parts of pods are maps");
+        let all = reference::named(table, &part, "");
+        let of = |wanted: Resource| {
+            all.iter().filter(|(row, _)| row.resource == wanted).map(|(_, named)| named.name.to_owned()).collect()
+        };
+        Self { config_maps: of(Resource::of::<ConfigMap>()), secrets: of(Resource::of::<Secret>()) }
     }
 }
 
@@ -148,14 +172,14 @@ impl References {
         user: &Uid,
         changed: &Arc<Notify>,
         namespace: &str,
-        names: (&[String], &[String]),
+        names: &Names,
     ) -> Result<Sources, String> {
         let mut all = Sources::default();
-        for name in names.0 {
+        for name in &names.config_maps {
             let object = self.get(user, changed, Sort::ConfigMap, &Key::new(namespace, name)).await;
             all.config_maps.insert(name.clone(), typed(object)?);
         }
-        for name in names.1 {
+        for name in &names.secrets {
             let object = self.get(user, changed, Sort::Secret, &Key::new(namespace, name)).await;
             all.secrets.insert(name.clone(), typed(object)?);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kprov_schema::Uid;
+use kprov_schema::reference::IN_CONTAINER;
 use tokio::sync::{Notify, watch};
 
 use super::Context;
@@ -16,6 +17,7 @@ use super::expand::{command_line, expand_owned};
 use super::failure::Reason;
 use super::memory::Facts;
 use super::pod_task::News;
+use super::references::Names;
 use super::resources;
 use super::security;
 use super::view::Role;
@@ -270,10 +272,10 @@ impl Start<'_> {
     }
 
     async fn own_env(&self) -> Result<Vec<(String, String)>, String> {
-        let (maps, secrets) = env::references(self.container);
+        let names = Names::of(IN_CONTAINER, self.container);
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let references = &self.context.references;
-        let sources = references.sources(self.uid, self.changed, namespace, (&maps, &secrets)).await?;
+        let sources = references.sources(self.uid, self.changed, namespace, &names).await?;
         let links = self.pod.spec.as_ref().and_then(|spec| spec.enable_service_links) != Some(false);
         let services = self.context.services.variables(namespace, links).await;
         env::environment(self.pod, self.container, &sources, &services, &self.context.node_amounts())

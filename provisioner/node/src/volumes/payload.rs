@@ -6,9 +6,11 @@ use std::path::{Component, Path, PathBuf};
 use k8s_openapi::api::core::v1::{
     ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
+use kprov_schema::reference::IN_VOLUME;
 
 use crate::agent::env::Sources;
 use crate::agent::fields;
+use crate::agent::references::Names;
 use crate::agent::resources::{self, NodeAmounts};
 
 /// Files by their path within the volume.
@@ -59,10 +61,8 @@ impl TokenSpec {
 /// What a volume's files are made of, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Config maps of the pod's namespace.
-    pub config_maps: Vec<String>,
-    /// Secrets of the pod's namespace.
-    pub secrets: Vec<String>,
+    /// Config maps and secrets.
+    pub names: Names,
     /// Tokens of the pod's service account.
     pub tokens: Vec<TokenSpec>,
 }
@@ -70,16 +70,9 @@ pub struct Needs {
 /// What a volume's files are made of.
 #[must_use]
 pub fn needs(volume: &Volume) -> Needs {
-    let mut all = Needs::default();
-    all.config_maps.extend(volume.config_map.as_ref().map(|one| one.name.clone()));
-    all.secrets.extend(volume.secret.as_ref().and_then(|one| one.secret_name.clone()));
     let sources = volume.projected.iter().flat_map(|one| one.sources.iter().flatten());
-    for source in sources {
-        all.config_maps.extend(source.config_map.as_ref().map(|one| one.name.clone()));
-        all.secrets.extend(source.secret.as_ref().map(|one| one.name.clone()));
-        all.tokens.extend(source.service_account_token.as_ref().map(TokenSpec::of));
-    }
-    all
+    let tokens = sources.filter_map(|source| source.service_account_token.as_ref()).map(TokenSpec::of);
+    Needs { names: Names::of(IN_VOLUME, volume), tokens: tokens.collect() }
 }
 
 /// Everything that files are taken from.

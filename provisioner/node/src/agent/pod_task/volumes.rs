@@ -68,8 +68,7 @@ impl PodTask {
             self.token(spec).await?;
         }
         let namespace = self.object.namespace().to_owned();
-        let names = (needs.config_maps.as_slice(), needs.secrets.as_slice());
-        let sources = self.context.references.sources(&self.uid, &self.changed, &namespace, names).await?;
+        let sources = self.context.references.sources(&self.uid, &self.changed, &namespace, &needs.names).await?;
         let tokens = self.tokens.iter().map(|(spec, token)| (spec.clone(), token.text.clone())).collect();
         let node = self.context.node_amounts();
         let pod = self.pod_now();
