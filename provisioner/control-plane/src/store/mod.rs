@@ -7,6 +7,7 @@
 mod backend;
 mod engine;
 mod error;
+mod kept;
 mod key;
 mod signal;
 mod state;
@@ -100,7 +101,9 @@ impl Store {
 
     /// Changes of a prefix after a revision: about `max` at most, see [`Events::upto`] for where to go on.
     pub fn since(&self, revision: Revision, prefix: &Prefix, max: usize) -> Result<Events, ReadError> {
-        self.shared.state().since(revision, prefix, max)
+        // Old changes are made of their texts again without keeping the writer waiting.
+        let read = self.shared.state().since(revision, prefix, max)?;
+        Ok(read.events())
     }
 
     /// Tells when the head moves.

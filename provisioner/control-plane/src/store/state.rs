@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kprov_schema::Revision;
 
+use super::kept::Kept;
 use super::{Change, Prefix, ReadError, StoreKey, Stored};
 
 /// How much history is kept. What is outside either bound goes, whoever still wants to read it.
@@ -17,12 +18,15 @@ pub struct Window {
     pub bytes: usize,
     /// Age of the oldest change.
     pub age: Duration,
+    /// Age up to which changes are kept whole, for watches to tell them, in at most half of the bytes. Older ones are kept
+    /// as text, which takes a tenth of the memory.
+    pub whole: Duration,
 }
 
 impl Default for Window {
     /// 64 MiB of changes, five minutes at most.
     fn default() -> Self {
-        Self { bytes: 64 << 20, age: Duration::from_secs(300) }
+        Self { bytes: 64 << 20, age: Duration::from_secs(300), whole: Duration::from_secs(5) }
     }
 }
 
@@ -52,14 +56,28 @@ pub struct Events {
 #[derive(Debug)]
 struct Shelf {
     objects: BTreeMap<StoreKey, Arc<Stored>>,
-    log: VecDeque<Arc<Change>>,
+    log: VecDeque<Kept>,
+    /// How many of the log's oldest changes are kept as text.
+    packed: usize,
     /// Changes after this revision are all in `log`.
     floor: Revision,
 }
 
+/// What is read under the lock.
+pub(super) struct Read {
+    changes: Vec<Kept>,
+    upto: Revision,
+}
+
+impl Read {
+    pub(super) fn events(self) -> Events {
+        Events { events: self.changes.iter().map(Kept::change).collect(), upto: self.upto }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
-    change: Arc<Change>,
+    change: Kept,
     at: Timestamp,
     weight: usize,
 }
@@ -69,7 +87,11 @@ pub(super) struct State {
     head: Revision,
     shelves: BTreeMap<Box<str>, Shelf>,
     history: VecDeque<Entry>,
+    /// How many of the history's oldest changes are kept as text.
+    packed: usize,
     weight: usize,
+    /// What of the weight are changes that are kept whole.
+    whole: usize,
     /// The head when the store was opened: the floor of a resource that has not been seen since.
     base: Revision,
     /// Changes after this revision are all in `history`.
@@ -78,8 +100,16 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(head: Revision, objects: Vec<Arc<Stored>>) -> Self {
-        let mut state =
-            Self { head, shelves: BTreeMap::new(), history: VecDeque::new(), weight: 0, base: head, floor: head };
+        let mut state = Self {
+            head,
+            shelves: BTreeMap::new(),
+            history: VecDeque::new(),
+            packed: 0,
+            weight: 0,
+            whole: 0,
+            base: head,
+            floor: head,
+        };
         for stored in objects {
             let key = stored.key.clone();
             state.shelf(key.shelf()).objects.insert(key, stored);
@@ -103,32 +133,64 @@ impl State {
                 Some(new) => shelf.objects.insert(change.key.clone(), new.clone()),
                 None => shelf.objects.remove(&change.key),
             };
+            let change = Kept::Whole(change);
             shelf.log.push_back(change.clone());
             let weight = change.weight();
             self.weight += weight;
+            self.whole += weight;
             self.history.push_back(Entry { change, at, weight });
         }
         self.head = head;
     }
 
-    /// Drops what is outside the window and hands it over, so that it can be freed outside of any lock.
-    pub(super) fn trim(&mut self, window: Window, now: Timestamp) -> Vec<Arc<Change>> {
-        let mut dropped = Vec::new();
+    /// Keeps older changes as text, drops what is outside the window, and hands over what goes, so that it can be freed
+    /// outside of any lock.
+    pub(super) fn trim(&mut self, window: Window, now: Timestamp) -> Vec<Kept> {
+        let mut dropped = self.pack(window, now);
+        let mut last = None;
         while let Some(front) = self.history.front() {
             // The changes of one revision go together, else a reader would see half a transaction.
-            let begun = front.change.revision == self.floor && !dropped.is_empty();
+            let begun = last.replace(front.change.revision()) == Some(front.change.revision());
             if !begun && self.weight <= window.bytes && age(front, now) < window.age {
                 break;
             }
             let entry = self.history.pop_front().expect("there is a front");
             self.weight -= entry.weight;
-            self.floor = entry.change.revision;
-            let shelf = self.shelf(entry.change.key.shelf());
+            if self.packed == 0 {
+                self.whole -= entry.weight;
+            }
+            self.packed = self.packed.saturating_sub(1);
+            self.floor = entry.change.revision();
+            let shelf = self.shelf(entry.change.key().shelf());
             shelf.log.pop_front();
-            shelf.floor = entry.change.revision;
+            shelf.packed = shelf.packed.saturating_sub(1);
+            shelf.floor = entry.change.revision();
             dropped.push(entry.change);
         }
         dropped
+    }
+
+    /// Keeps older changes as text, and hands over what they were.
+    fn pack(&mut self, window: Window, now: Timestamp) -> Vec<Kept> {
+        let mut before = Vec::new();
+        while let Some(entry) = self.history.get_mut(self.packed) {
+            if age(entry, now) < window.whole && self.whole <= window.bytes / 2 {
+                break;
+            }
+            let packed = entry.change.packed();
+            self.whole -= entry.weight;
+            self.weight -= entry.weight;
+            entry.weight = packed.weight();
+            self.weight += entry.weight;
+            before.push(std::mem::replace(&mut entry.change, packed.clone()));
+            self.packed += 1;
+            // A resource's log has the same changes in the same order.
+            let shelf = self.shelf(packed.key().shelf());
+            let at = shelf.packed;
+            before.extend(shelf.log.get_mut(at).map(|change| std::mem::replace(change, packed)));
+            shelf.packed += 1;
+        }
+        before
     }
 
     /// When the oldest change will be too old.
@@ -169,33 +231,33 @@ impl State {
         Ok(page)
     }
 
-    pub(super) fn since(&self, revision: Revision, prefix: &Prefix, max: usize) -> Result<Events, ReadError> {
+    pub(super) fn since(&self, revision: Revision, prefix: &Prefix, max: usize) -> Result<Read, ReadError> {
         self.reached(revision)?;
         let Some(name) = prefix.shelf() else {
             kept(revision, self.floor)?;
-            let start = self.history.partition_point(|entry| entry.change.revision <= revision);
+            let start = self.history.partition_point(|entry| entry.change.revision() <= revision);
             return Ok(self.cut(self.history.range(start..).map(|entry| &entry.change), max));
         };
         let shelf = self.shelves.get(name);
         kept(revision, shelf.map_or(self.base, |shelf| shelf.floor))?;
         let log = shelf.into_iter().flat_map(|shelf| shelf.log.range(shelf.after(revision)..));
-        Ok(self.cut(log.filter(|change| prefix.covers(&change.key)), max))
+        Ok(self.cut(log.filter(|change| prefix.covers(change.key())), max))
     }
 
     /// At least `max` changes if there are as many, then to the end of the last one's revision.
-    fn cut<'a>(&self, changes: impl Iterator<Item = &'a Arc<Change>>, max: usize) -> Events {
-        let mut events: Vec<Arc<Change>> = Vec::new();
-        for change in changes {
-            if let Some(last) = events.last()
-                && events.len() >= max
-                && last.revision != change.revision
+    fn cut<'a>(&self, log: impl Iterator<Item = &'a Kept>, max: usize) -> Read {
+        let mut changes: Vec<Kept> = Vec::new();
+        for change in log {
+            if let Some(last) = changes.last()
+                && changes.len() >= max
+                && last.revision() != change.revision()
             {
-                let upto = last.revision;
-                return Events { events, upto };
+                let upto = last.revision();
+                return Read { changes, upto };
             }
-            events.push(change.clone());
+            changes.push(change.clone());
         }
-        Events { events, upto: self.head }
+        Read { changes, upto: self.head }
     }
 
     fn reached(&self, asked: Revision) -> Result<(), ReadError> {
@@ -204,7 +266,7 @@ impl State {
 
     fn shelf(&mut self, name: &str) -> &mut Shelf {
         if !self.shelves.contains_key(name) {
-            let shelf = Shelf { objects: BTreeMap::new(), log: VecDeque::new(), floor: self.base };
+            let shelf = Shelf { objects: BTreeMap::new(), log: VecDeque::new(), packed: 0, floor: self.base };
             self.shelves.insert(name.into(), shelf);
         }
         self.shelves.get_mut(name).expect("it was made when it was not there")
@@ -214,7 +276,7 @@ impl State {
 impl Shelf {
     /// The position in the log of the first change after a revision.
     fn after(&self, revision: Revision) -> usize {
-        self.log.partition_point(|change| change.revision <= revision)
+        self.log.partition_point(|change| change.revision() <= revision)
     }
 
     /// Calls `visit` with every object as it was at a revision not behind the floor.
@@ -222,9 +284,9 @@ impl Shelf {
     /// What has changed since then is undone: the oldest change after the revision knows the object before it.
     fn visit(&self, prefix: &Prefix, after: Option<&StoreKey>, at: Revision, visit: &mut impl FnMut(&Arc<Stored>)) {
         let wanted = |key: &StoreKey| prefix.covers(key) && after.is_none_or(|after| key > after);
-        let mut undone: BTreeMap<&StoreKey, Option<&Arc<Stored>>> = BTreeMap::new();
-        for change in self.log.range(self.after(at)..).filter(|change| wanted(&change.key)) {
-            undone.entry(&change.key).or_insert(change.old.as_ref());
+        let mut undone: BTreeMap<&StoreKey, Option<Arc<Stored>>> = BTreeMap::new();
+        for change in self.log.range(self.after(at)..).filter(|change| wanted(change.key())) {
+            undone.entry(change.key()).or_insert_with(|| change.old());
         }
         let start = match after {
             Some(after) if after.as_str() >= prefix.start() => Bound::Excluded(after.as_str()),
@@ -234,14 +296,14 @@ impl Shelf {
         let newest = self.objects.range::<str, _>((start, Bound::Unbounded));
         for (key, stored) in newest.take_while(|(key, _)| prefix.covers(key)) {
             while let Some((_, old)) = undone.next_if(|(gone, _)| *gone < key) {
-                old.into_iter().for_each(&mut *visit);
+                old.iter().for_each(&mut *visit);
             }
             match undone.next_if(|(changed, _)| *changed == key) {
-                Some((_, old)) => old.into_iter().for_each(&mut *visit),
+                Some((_, old)) => old.iter().for_each(&mut *visit),
                 None => visit(stored),
             }
         }
-        undone.filter_map(|(_, old)| old).for_each(visit);
+        undone.filter_map(|(_, old)| old).for_each(|old| visit(&old));
     }
 }
 

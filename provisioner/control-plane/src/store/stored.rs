@@ -35,11 +35,15 @@ impl Stored {
     /// What was read back from disk. `Err` says what is wrong with it.
     pub(super) fn read(key: &str, json: &[u8]) -> Result<Self, String> {
         let key = StoreKey::parse(key).ok_or_else(|| format!("{key:?} is no key of an object"))?;
-        let object: Object = serde_json::from_slice(json).map_err(|error| format!("object {key}: {error}"))?;
+        Self::of_json(key, Bytes::copy_from_slice(json))
+    }
+
+    /// The object of a text. `Err` says what is wrong with it.
+    pub(super) fn of_json(key: StoreKey, json: Bytes) -> Result<Self, String> {
+        let object: Object = serde_json::from_slice(&json).map_err(|error| format!("object {key}: {error}"))?;
         let revision =
             object.revision().ok_or_else(|| format!("object {key}: metadata.resourceVersion is not a revision"))?;
-        let json = OnceLock::from(Bytes::copy_from_slice(json));
-        Ok(Self { key, revision, object: Arc::new(object), json })
+        Ok(Self { key, revision, object: Arc::new(object), json: OnceLock::from(json) })
     }
 
     /// The object as JSON: serialized once, shared by every reader.
@@ -82,14 +86,5 @@ impl Change {
         let make =
             |old: &Arc<Stored>| Arc::new(Stored::new(self.key.clone(), self.revision, Object::clone(&old.object)));
         self.last.get_or_init(|| self.old.as_ref().map(make)).as_ref()
-    }
-
-    /// An estimate of the bytes of memory that the change keeps alive.
-    pub(super) fn weight(&self) -> usize {
-        // A parsed object takes about three times its text, beside the text itself.
-        const MEMORY_PER_BYTE_OF_JSON: usize = 4;
-        const FIXED: usize = 256;
-        let kept = self.new.as_ref().or(self.old.as_ref());
-        FIXED + kept.map_or(0, |stored| stored.json().len() * MEMORY_PER_BYTE_OF_JSON)
     }
 }

@@ -150,7 +150,7 @@ async fn opens_again_where_it_was() {
 #[tokio::test]
 async fn history_is_bounded_by_bytes() {
     let memory = MemoryWorld::new(1);
-    let window = Window { bytes: 20_000, age: Duration::from_secs(300) };
+    let window = Window { bytes: 20_000, ..Window::default() };
     let store = Store::open_with(&memory.world(), FILE, window).unwrap();
     put(&store, "quiet", "1").await;
     let node = key("/core/nodes/one");

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Small enough that a run loses history, large enough that most reads find it.
-const WINDOW: Window = Window { bytes: 12_000, age: Duration::from_secs(60) };
+/// Small enough that a run loses history, large enough that most reads find it; some of it is kept as text.
+const WINDOW: Window = Window { bytes: 12_000, age: Duration::from_secs(60), whole: Duration::from_secs(1) };
 
 const KEYS: &[&str] = &[
     "/core/pods/a/one",
