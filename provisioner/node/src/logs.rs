@@ -86,7 +86,8 @@ pub fn open(
     };
     let (pieces, out) = mpsc::channel(AHEAD);
     let left = options.limit_bytes;
-    let reader = Reader { path, file, pod: object.uid(), source, runtime, options, pieces, left, rest: Vec::new() };
+    let (file, pod) = (Arc::new(file), object.uid());
+    let reader = Reader { path, file, pod, source, runtime, options, pieces, left, rest: Vec::new() };
     tokio::spawn(reader.run());
     Ok(ReceiverStream::new(out).boxed())
 }
@@ -147,7 +148,7 @@ enum Stop {
 
 struct Reader {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     pod: Uid,
     source: Source,
     runtime: Arc<dyn Runtime>,
@@ -168,7 +169,8 @@ impl Reader {
 
     async fn read(&mut self) -> Result<(), Stop> {
         if let Some(lines) = self.options.tail_lines {
-            seek_tail(&mut self.file, lines).map_err(Stop::Failed)?;
+            let file = self.file.clone();
+            on_disk(move || seek_tail(&file, lines)).await?;
         }
         if !self.options.follow {
             return self.read_to_end().await;
@@ -213,23 +215,19 @@ impl Reader {
         if (there.dev(), there.ino()) == (here.dev(), here.ino()) {
             return Ok(false);
         }
-        self.file = File::open(&self.path)?;
+        self.file = Arc::new(File::open(&self.path)?);
         Ok(true)
     }
 
     async fn read_to_end(&mut self) -> Result<(), Stop> {
-        let mut chunk = vec![0; CHUNK];
         loop {
-            let read = self.file.read(&mut chunk).map_err(Stop::Failed)?;
-            if read == 0 {
-                return Ok(());
+            let (file, options, rest) = (self.file.clone(), self.options.clone(), std::mem::take(&mut self.rest));
+            let (text, rest) = on_disk(move || next_piece(&file, rest, &options)).await?;
+            self.rest = rest;
+            match text {
+                Some(text) => self.send(text).await?,
+                None => return Ok(()),
             }
-            self.rest.extend_from_slice(&chunk[..read]);
-            let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { continue };
-            let later = self.rest.split_off(end + 1);
-            let lines = std::mem::replace(&mut self.rest, later);
-            let text = render(&lines, &self.options);
-            self.send(text).await?;
         }
     }
 
@@ -242,6 +240,33 @@ impl Reader {
             return Err(Stop::Done);
         }
         if self.left == Some(0) { Err(Stop::Done) } else { Ok(()) }
+    }
+}
+
+/// Does work that waits for the disk, or goes through a whole file, where it keeps nobody else waiting.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Stop> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other).flatten().map_err(Stop::Failed)
+}
+
+/// What a client sees of the next lines of a file, `None` at its end, with the beginning of a line whose end is not
+/// written yet. `rest` is the one of the piece before.
+fn next_piece(mut file: &File, mut rest: Vec<u8>, options: &LogOptions) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok((None, rest));
+        }
+        rest.extend_from_slice(&chunk[..read]);
+        if let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
+            let later = rest.split_off(end + 1);
+            let text = render(&rest, options);
+            rest = later;
+            if !text.is_empty() {
+                return Ok((Some(text), rest));
+            }
+        }
     }
 }
 
@@ -267,7 +292,7 @@ fn render(lines: &[u8], options: &LogOptions) -> Vec<u8> {
 }
 
 /// Goes to where the last `lines` lines of a file begin.
-fn seek_tail(file: &mut File, lines: u64) -> io::Result<()> {
+fn seek_tail(mut file: &File, lines: u64) -> io::Result<()> {
     let mut position = file.seek(SeekFrom::End(0))?;
     let mut wanted = lines;
     let mut is_last = true;
@@ -298,6 +323,8 @@ fn seek_tail(file: &mut File, lines: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -325,12 +352,29 @@ mod tests {
         std::fs::write(&path, LOG).expect("written");
         for (lines, wanted) in [(0, 0), (1, 1), (2, 2), (5, 5), (9, 5)] {
             let mut file = File::open(&path).expect("there");
-            seek_tail(&mut file, lines).expect("sought");
+            seek_tail(&file, lines).expect("sought");
             let mut text = String::new();
             file.read_to_string(&mut text).expect("read");
             assert_eq!(text.lines().count(), wanted, "{lines}");
             assert!(text.is_empty() || text.ends_with("four\n"));
         }
+    }
+
+    #[test]
+    fn pieces_are_of_whole_lines() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let times = 2 * CHUNK / LOG.len();
+        let text = LOG.repeat(times) + "2026-01-01T00:00:05Z stdout F unfini";
+        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).expect("written");
+        let (mut pieces, mut rest) = (Vec::new(), Vec::new());
+        loop {
+            let (piece, later) = next_piece(&file, rest, &LogOptions::default()).expect("read");
+            rest = later;
+            let Some(piece) = piece else { break };
+            pieces.push(String::from_utf8(piece).expect("a text"));
+        }
+        assert!(pieces.len() > 1 && pieces.concat() == rendered(&LogOptions::default()).repeat(times));
+        assert_eq!(rest, b"2026-01-01T00:00:05Z stdout F unfini");
     }
 
     fn pod(status: Value) -> Pod {

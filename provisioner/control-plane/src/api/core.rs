@@ -11,6 +11,7 @@ use kprov_schema::{Key, Kind, Resource, Status};
 use tokio::sync::watch;
 
 use super::admission::{Addresses, Ranges};
+use super::aside::Aside;
 use super::errors;
 use super::rbac::Roles;
 use super::registry::Registry;
@@ -91,6 +92,7 @@ pub(crate) struct Core {
     pub(crate) tokens: Tokens,
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) roles: Roles,
+    pub(crate) aside: Aside,
     registry: ArcSwap<Registry>,
     registry_moved: watch::Sender<u64>,
     nodes: RwLock<HashMap<String, Arc<dyn NodeApi>>>,
@@ -120,6 +122,7 @@ impl Core {
             tokens,
             addresses: Arc::new(addresses),
             roles: Roles::default(),
+            aside: Aside::default(),
             registry: ArcSwap::from_pointee(Registry::built_in()),
             registry_moved: watch::Sender::new(0),
             nodes: RwLock::default(),

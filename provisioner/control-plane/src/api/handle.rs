@@ -266,7 +266,7 @@ async fn read(core: &Arc<Core>, asked: &Asked<'_>, target: &Target) -> Result<Re
     let view = view(core, asked, &target.kind)?;
     let at_least = query::revision(asked.query.get("resourceVersion").unwrap_or_default())?;
     let stored = get(core, target, at_least.filter(|revision| revision.0 > 0)).await?;
-    Ok(view.stored(200, &stored))
+    Ok(core.aside.run(stored.weight(), async { view.stored(200, &stored) }).await)
 }
 
 async fn collection(
@@ -283,7 +283,9 @@ async fn collection(
     }
     let view = view(core, asked, &target.kind)?;
     if !options.watch {
-        return Ok(view.list(&list(core, &target, &options).await?));
+        let listing = list(core, &target, &options).await?;
+        let weight = listing.items.iter().map(|stored| stored.weight()).sum();
+        return Ok(core.aside.run(weight, async { view.list(&listing) }).await);
     }
     if view.wanted.format == Format::Yaml {
         return Err(errors::not_acceptable());
@@ -293,6 +295,12 @@ async fn collection(
     let mut response = Response::new(Body::stream(lines));
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// How heavy a body of a kind is, in bytes of one that no rules of a definition are asked about.
+fn weight(kind: &Kind, body: &[u8]) -> usize {
+    const RULES: usize = 16;
+    if kind.is_custom() { body.len().saturating_mul(RULES) } else { body.len() }
 }
 
 async fn made(
@@ -306,11 +314,14 @@ async fn made(
     let media = body_in::media(asked.headers)?;
     let body = body_in::read(core, body).await?;
     let options = WriteOptions::read(&asked.query, asked.agent(), "CreateOptions")?;
-    let decoded = body_in::decode(&Decoding::of(&target.kind), &body, media, options.validation)?;
-    let done = create(core, user, target, decoded.object, &options, Owners::Changed).await;
-    let mut done = done.map_err(|status| status.advised(&decoded.warnings))?;
-    done.warnings.splice(0..0, decoded.warnings);
-    Ok(written(&view, 201, &done))
+    let creating = async {
+        let decoded = body_in::decode(&Decoding::of(&target.kind), &body, media, options.validation)?;
+        let done = create(core, user, target, decoded.object, &options, Owners::Changed).await;
+        let mut done = done.map_err(|status| status.advised(&decoded.warnings))?;
+        done.warnings.splice(0..0, decoded.warnings);
+        Ok(written(&view, 201, &done))
+    };
+    core.aside.run(weight(&target.kind, &body), creating).await
 }
 
 async fn replaced(
@@ -324,11 +335,14 @@ async fn replaced(
     let media = body_in::media(asked.headers)?;
     let body = body_in::read(core, body).await?;
     let options = WriteOptions::read(&asked.query, asked.agent(), "UpdateOptions")?;
-    let decoded = body_in::decode(&subresource::decoding(target)?, &body, media, options.validation)?;
-    let done = update(core, user, target, decoded.object, &options).await;
-    let mut done = done.map_err(|status| status.advised(&decoded.warnings))?;
-    done.warnings.splice(0..0, decoded.warnings);
-    Ok(shown(&view, target, 200, &done))
+    let updating = async {
+        let decoded = body_in::decode(&subresource::decoding(target)?, &body, media, options.validation)?;
+        let done = update(core, user, target, decoded.object, &options).await;
+        let mut done = done.map_err(|status| status.advised(&decoded.warnings))?;
+        done.warnings.splice(0..0, decoded.warnings);
+        Ok(shown(&view, target, 200, &done))
+    };
+    core.aside.run(weight(&target.kind, &body), updating).await
 }
 
 /// What a write left behind, as the part that it went through shows it.
@@ -374,12 +388,17 @@ async fn patched(
     let view = view(core, asked, &target.kind)?;
     let body = body_in::read(core, body).await?;
     let options = WriteOptions::read_patch(&asked.query, asked.agent(), *how)?;
-    let Some(how) = how else {
-        let (done, made) = apply(core, user, target, &body, &options).await?;
-        return Ok(shown(&view, target, if made { 201 } else { 200 }, &done));
+    let patching = async {
+        let Some(how) = how else {
+            let (done, made) = apply(core, user, target, &body, &options).await?;
+            return Ok(shown(&view, target, if made { 201 } else { 200 }, &done));
+        };
+        let done = patch(core, user, target, *how, &body, &options).await?;
+        Ok(shown(&view, target, 200, &done))
     };
-    let done = patch(core, user, target, *how, &body, &options).await?;
-    Ok(shown(&view, target, 200, &done))
+    // A small patch of a large object takes as long as the object does.
+    let there = core.store.get(&target.place()).map_or(0, |stored| stored.weight());
+    core.aside.run(weight(&target.kind, &body).max(there), patching).await
 }
 
 async fn deletion(core: &Core, asked: &Asked<'_>, body: impl Incoming) -> Result<Deletion, Status> {

@@ -4,6 +4,7 @@
 
 mod actions;
 mod admission;
+mod aside;
 mod authenticate;
 mod authorize;
 mod body;

@@ -46,6 +46,12 @@ impl Stored {
         Ok(Self { key, revision, object: Arc::new(object), json: OnceLock::from(json) })
     }
 
+    /// About how many bytes its JSON has, without writing it.
+    pub(crate) fn weight(&self) -> usize {
+        const USUAL: usize = 2048;
+        self.json.get().map_or(USUAL, Bytes::len)
+    }
+
     /// The object as JSON: serialized once, shared by every reader.
     pub fn json(&self) -> Bytes {
         self.json.get_or_init(|| serialize(&self.object)).clone()
