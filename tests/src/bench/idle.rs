@@ -40,7 +40,8 @@ pub(super) async fn size(options: &Options) -> anyhow::Result<Vec<Line>> {
     Ok(vec![Line::new("size of the binary", "MB", [bytes as f64 / 1e6])])
 }
 
-fn memory(processes: &BTreeMap<i32, String>) -> anyhow::Result<f64> {
+/// The proportional set size of processes in megabytes.
+pub(super) fn memory(processes: &BTreeMap<i32, String>) -> anyhow::Result<f64> {
     let mut kilobytes = 0.0;
     for pid in processes.keys() {
         let text =

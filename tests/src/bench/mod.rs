@@ -1,11 +1,13 @@
 //! Measured runs of the command, printed with the machine that they come from.
 
+mod beside;
 pub mod build;
 mod container;
 mod idle;
 mod load;
 mod machine;
 mod pod;
+mod scale;
 mod stats;
 mod up;
 mod watchers;
@@ -50,6 +52,8 @@ const BENCHES: &[(&str, Run)] = &[
     ("creates", |options| Box::pin(load::creates(options))),
     ("gets", |options| Box::pin(load::gets(options))),
     ("watchers", |options| Box::pin(watchers::one_update(options))),
+    ("beside", |options| Box::pin(beside::small_gets(options))),
+    ("scale", |options| Box::pin(scale::scale(options))),
 ];
 
 /// Runs them and prints a line for each figure.

@@ -18,6 +18,7 @@ const HELP: &str = "recipes:
   cargo xtask portable               build the command without containers, as other systems have it, and go through its life
   cargo xtask bench build            build an application of builders from nothing: time, memory, size of our sources
   cargo xtask bench [WORD...]        measure a release build; WORD: readyz up idle size container pod creates gets watchers
+                                     beside scale
       --binary PATH                  measure this kprov instead, with the measuring side as it is built
       --runs N                       repeat what takes long so often [default: 5]
       --seconds N                    let a load last so long [default: 4]";
