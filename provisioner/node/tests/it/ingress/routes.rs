@@ -111,7 +111,7 @@ fn default_backends_have_what_is_left() {
     let with = |rules: &[Value], service: &str| json!({"spec": {"rules": rules, "defaultBackend": to(service)}});
     let of_host = with(&[rule("h", &[("Prefix", "/a", "a")])], "b");
     check(
-        &[of_host.clone()],
+        std::slice::from_ref(&of_host),
         &[("h", "/a", "10.0.0.1:8080 /a"), ("h", "/", "10.0.0.2:8080 /"), ("else", "/a", "10.0.0.2:8080 /a")],
     );
     // One without rules is meant for everything; hosts of the other keep their own.
@@ -182,7 +182,10 @@ fn annotations_ask_for_tls() {
     both["spec"]["tls"] = json!([{"hosts": ["h"], "secretName": "s"}]);
     check(&[both.clone()], &[("h", "/x", "10.0.0.1:8080 /x")]);
     let asked = annotated(json!({"ssl-redirect": "true"}), both.clone());
-    check(&[asked.clone()], &[("h:80", "/x?q=1", "308 https://h/x?q=1"), ("other", "/x", "10.0.0.1:8080 /x")]);
+    check(
+        std::slice::from_ref(&asked),
+        &[("h:80", "/x?q=1", "308 https://h/x?q=1"), ("other", "/x", "10.0.0.1:8080 /x")],
+    );
     assert_eq!(shown(routes(&[asked]).decide("h", "/x", true)), "10.0.0.1:8080 /x");
     let forced = annotated(json!({"force-ssl-redirect": "true"}), both);
     check(&[forced], &[("other", "/x", "308 https://other/x")]);
