@@ -4,6 +4,11 @@
 //! (`structure`); behaviour is one row a kind in [`KINDS`]. Everything else in the project reads these two.
 
 pub mod canonical;
+#[cfg(feature = "cel")]
+pub mod cel;
+#[cfg(not(feature = "cel"))]
+#[path = "no_cel.rs"]
+pub(crate) mod cel;
 pub mod conditions;
 pub mod cron;
 pub mod custom;

@@ -1,5 +1,6 @@
 //! The table itself.
 
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -36,6 +37,8 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Secret>(),
     Kind::of::<Service>(),
     Kind::of::<ServiceAccount>(),
+    Kind::of::<ValidatingAdmissionPolicy>(),
+    Kind::of::<ValidatingAdmissionPolicyBinding>(),
     Kind::of::<CustomResourceDefinition>(),
     Kind::of::<ControllerRevision>(),
     Kind::of::<DaemonSet>(),

@@ -1,5 +1,6 @@
 //! Behaviour of the built-in kinds, a file a family.
 
+mod admission;
 pub mod autoscaler;
 pub(crate) mod check;
 pub mod claim;

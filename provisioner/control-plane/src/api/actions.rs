@@ -9,6 +9,7 @@ use kprov_schema::kind::Write;
 use kprov_schema::{FieldError, Object, Resource, Status, Subresource, conditions};
 use serde_json::{Value, json};
 
+use super::admission::{self, Intent};
 use super::core::Core;
 use super::errors;
 use super::eviction;
@@ -26,7 +27,7 @@ pub(crate) struct Action {
     /// The kind of the body.
     pub(crate) speaks: (&'static str, &'static str, &'static str),
     /// Does it; the answer is an object or a Status.
-    pub(crate) run: for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Value, Status>>,
+    run: for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Value, Status>>,
 }
 
 /// What an action is to do.
@@ -64,6 +65,14 @@ pub(super) fn rows() -> Vec<(Subresource, (&'static str, &'static str, &'static 
 }
 
 impl Action {
+    /// Does it if nothing objects; advice that comes up is added to `warnings`.
+    pub(crate) async fn act(&self, call: Call<'_>, warnings: &mut Vec<String>) -> Result<Value, Status> {
+        let Call { core, user, target, .. } = call;
+        let intent = Intent { core, user, target, old: None, dry_run: call.options.dry_run };
+        admission::action(&intent, self.speaks, &call.body, warnings)?;
+        (self.run)(call).await
+    }
+
     /// How its body is decoded.
     pub(crate) fn decoding(&self) -> Result<Decoding, Status> {
         let (group, version, kind) = self.speaks;

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::Service;
 use kprov_schema::{Key, Kind, Resource, Status};
 use tokio::sync::watch;
 
-use super::admission::{Addresses, Ranges};
+use super::admission::{Addresses, Policies, Ranges};
 use super::aside::Aside;
 use super::errors;
 use super::rbac::Roles;
@@ -84,6 +84,7 @@ pub(crate) const UNHEARD_PORT: u16 = 6443;
 
 /// What all requests share.
 pub(crate) struct Core {
+    me: Weak<Self>,
     pub(crate) config: Config,
     listening: Option<SocketAddr>,
     pub(crate) world: World,
@@ -93,6 +94,7 @@ pub(crate) struct Core {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) roles: Roles,
     pub(crate) aside: Aside,
+    pub(crate) policies: Policies,
     registry: ArcSwap<Registry>,
     registry_moved: watch::Sender<u64>,
     nodes: RwLock<HashMap<String, Arc<dyn NodeApi>>>,
@@ -113,7 +115,8 @@ impl Core {
         let ranges = Ranges { services: config.services, node_ports: config.node_ports.clone() };
         let addresses = Addresses::new(ranges, stored.items.iter().map(|stored| &*stored.object));
         let tokens = Tokens::new(pki.service_account_key(), &config.domain)?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             config,
             listening,
             world,
@@ -123,12 +126,18 @@ impl Core {
             addresses: Arc::new(addresses),
             roles: Roles::default(),
             aside: Aside::default(),
+            policies: Policies::default(),
             registry: ArcSwap::from_pointee(Registry::built_in()),
             registry_moved: watch::Sender::new(0),
             nodes: RwLock::default(),
             stop: watch::Sender::new(false),
             ready: AtomicBool::new(false),
         }))
+    }
+
+    /// The same for somebody who keeps it.
+    pub(crate) fn shared(&self) -> Arc<Self> {
+        self.me.upgrade().expect("a core is only ever made shared")
     }
 
     /// Host and port that clients are to use.

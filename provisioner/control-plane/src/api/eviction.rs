@@ -12,11 +12,12 @@ use kprov_schema::{Object, Resource, Status, Subresource, Typed, conditions};
 use serde_json::{Value, json};
 
 use super::actions::{Call, same_name};
+use super::admission;
 use super::errors;
 use super::owners::Owners;
 use super::query::{Deletion, Query};
 use super::target::Target;
-use super::verbs::delete::{delete, meets};
+use super::verbs::delete::{delete_if, meets};
 use super::write::{self, Proposal};
 use crate::client::Preconditions;
 
@@ -220,7 +221,8 @@ async fn remove(call: &Call<'_>, mut deletion: Deletion) -> Result<(), Status> {
             *version = marked;
         }
     }
-    delete(call.core, call.user, call.target, &deletion).await.map(|_| ())
+    // Policies were asked about the eviction; upstream asks them about no deletion then.
+    delete_if(call.core, call.user, call.target, &deletion, admission::may_go).await.map(|_| ())
 }
 
 /// Says in the pod's status why it goes, if it is the pod that is meant; the answer is its resourceVersion then.

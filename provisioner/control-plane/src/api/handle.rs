@@ -416,8 +416,8 @@ async fn deleted(
 ) -> Result<Response<Body>, Status> {
     let view = view(core, asked, &target.kind)?;
     let deletion = deletion(core, asked, body).await?;
-    let advice = lifecycle::advice(&target.kind, &deletion.options);
-    let done = delete(core, user, target, &deletion).await.map_err(|status| status.advised(&advice))?;
+    let mut advice = lifecycle::advice(&target.kind, &deletion.options);
+    let done = delete(core, user, target, &deletion, &mut advice).await.map_err(|status| status.advised(&advice))?;
     let response = match done {
         Deleted::Stays(object) => view.object(200, &object),
         Deleted::Gone(object) if lifecycle::of(&target.kind).returns_object => view.object(200, &object),
@@ -441,7 +441,7 @@ async fn cleared(
     let deletion = deletion(core, asked, body).await?;
     let done = delete_collection(core, user, target, &options, &deletion).await?;
     let meta = encode::list_meta(&target.kind, done.revision, None, None);
-    Ok(view.objects(done.items.iter(), meta))
+    Ok(warned(view.objects(done.items.iter(), meta), &done.warnings))
 }
 
 /// A request for a part of an object.
@@ -492,6 +492,7 @@ async fn acted(
     let options = WriteOptions::read(&asked.query, asked.agent(), "CreateOptions")?;
     let decoded = body_in::decode(&action.decoding()?, &body, media, options.validation)?;
     let call = Call { core, user, target, body: decoded.object, options: &options };
-    let done = (action.run)(call).await.map_err(|status| status.advised(&decoded.warnings))?;
-    Ok(warned(encode::value(201, &done, wanted), &decoded.warnings))
+    let mut advice = decoded.warnings;
+    let done = action.act(call, &mut advice).await.map_err(|status| status.advised(&advice))?;
+    Ok(warned(encode::value(201, &done, wanted), &advice))
 }

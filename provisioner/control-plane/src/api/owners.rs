@@ -200,11 +200,11 @@ impl<'a> Scale<'a> {
 fn sibling<'a>(registry: &'a Registry, kind: &Kind, api_version: &str) -> Option<&'a Kind> {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let same = |other: &&'a Kind| other.stored_resource() == kind.stored_resource();
-    registry.named(group, version, &kind.kind).filter(same)
+    registry.named(group, version, &kind.kind).map(|found| &**found).filter(same)
 }
 
 /// An object of one kind as another one of the same store serves it.
-fn as_kind(mut object: Object, from: &Kind, to: &Kind) -> Object {
+pub(crate) fn as_kind(mut object: Object, from: &Kind, to: &Kind) -> Object {
     if from.resource == to.resource {
         return object;
     }

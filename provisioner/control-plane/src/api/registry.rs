@@ -76,10 +76,16 @@ impl Registry {
     }
 
     /// The kind of a group, version and name.
-    pub(crate) fn named(&self, group: &str, version: &str, name: &str) -> Option<&Kind> {
+    pub(crate) fn named(&self, group: &str, version: &str, name: &str) -> Option<&Arc<Kind>> {
         let fits =
             |kind: &&Arc<Kind>| kind.resource.group == group && kind.resource.version == version && kind.kind == name;
-        self.by_plural.values().flatten().find(fits).map(|kind| &**kind)
+        self.by_plural.values().flatten().find(fits)
+    }
+
+    /// The other kinds that serve the objects of a kind.
+    pub(crate) fn equivalents<'a>(&'a self, kind: &'a Kind) -> impl Iterator<Item = &'a Arc<Kind>> {
+        let all = self.by_plural.get(kind.resource.plural.as_ref()).into_iter().flatten();
+        all.filter(|one| one.resource != kind.resource && one.stored_resource() == kind.stored_resource())
     }
 
     /// The kind of a resource.

@@ -12,7 +12,7 @@ use ring::signature::{
 use serde_json::{Value, json};
 
 use super::errors;
-use super::user::{AUTHENTICATED, User};
+use super::user::User;
 use crate::store::{Store, StoreKey};
 
 /// Signs and checks tokens.
@@ -155,12 +155,5 @@ fn user(claims: &Value, store: &Store) -> Option<User> {
         extra.push((format!("authentication.kubernetes.io/{claim}-name"), name.to_owned()));
         extra.push((format!("authentication.kubernetes.io/{claim}-uid"), uid.to_owned()));
     }
-    let groups =
-        ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}"), AUTHENTICATED.to_owned()];
-    Some(User {
-        name: format!("system:serviceaccount:{namespace}:{account}"),
-        uid: uid.to_owned(),
-        groups: groups.to_vec(),
-        extra,
-    })
+    Some(User { uid: uid.to_owned(), extra, ..User::service_account(namespace, account) })
 }

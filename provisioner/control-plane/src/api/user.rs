@@ -42,6 +42,13 @@ impl User {
         Self::new(&format!("system:node:{name}"), &["system:nodes"])
     }
 
+    /// A service account, of which nothing more is known than its name.
+    #[must_use]
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let own = format!("system:serviceaccounts:{namespace}");
+        Self::new(&format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &own])
+    }
+
     /// Somebody who said nothing about who they are.
     #[must_use]
     pub fn anonymous() -> Self {

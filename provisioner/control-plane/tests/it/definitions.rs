@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use kprov_control_plane::api::{Config, Server, User};
+use kprov_control_plane::api::{Body, Config, Server, User};
 use kprov_control_plane::client::{Client, Event, Selection};
 use kprov_control_plane::controllers;
 use kprov_control_plane::pki::Pki;
@@ -59,13 +59,24 @@ impl Cluster {
         self.store.close().await;
     }
 
-    pub(crate) async fn ask(&self, method: &str, path: &str, kind: &str, body: Value) -> (u16, Value) {
+    async fn send(&self, method: &str, path: &str, kind: &str, body: Value) -> Response<Body> {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let request = Request::builder().method(method).uri(path).header("Content-Type", kind);
-        let answer = self.server.handle(request.body(Full::new(body)).unwrap(), Some(&User::admin())).await;
+        self.server.handle(request.body(Full::new(body)).unwrap(), Some(&User::admin())).await
+    }
+
+    pub(crate) async fn ask(&self, method: &str, path: &str, kind: &str, body: Value) -> (u16, Value) {
+        let answer = self.send(method, path, kind, body).await;
         let code = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// The advice that comes back.
+    pub(crate) async fn warnings(&self, method: &str, path: &str) -> (u16, Vec<String>) {
+        let answer = self.send(method, path, "", Value::Null).await;
+        let warnings = answer.headers().get_all("Warning").iter();
+        (answer.status().as_u16(), warnings.map(|text| text.to_str().unwrap().to_owned()).collect())
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

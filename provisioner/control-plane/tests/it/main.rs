@@ -7,6 +7,7 @@ mod definitions;
 mod faces;
 mod owners;
 mod pod_security;
+mod policies;
 mod quota;
 mod roles;
 mod store;

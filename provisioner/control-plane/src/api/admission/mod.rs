@@ -7,6 +7,7 @@ mod namespace;
 mod node;
 mod pod;
 mod pod_security;
+mod policy;
 mod priority_class;
 mod quota;
 mod service_account;
@@ -23,6 +24,7 @@ use kprov_schema::kind::Write;
 use kprov_schema::{Kind, Object, Resource, Status, Subresource};
 
 pub(crate) use addresses::{Addresses, Ranges};
+pub(crate) use policy::{Policies, action};
 pub(crate) use quota::Charge;
 
 use super::core::Core;
@@ -142,24 +144,36 @@ struct Judge {
     /// What it looks at; `None` is everything.
     resource: Option<Resource>,
     /// The doors at which it stands.
-    doors: &'static [Write],
+    stands_at: fn(Write) -> bool,
     run: fn(&Intent<'_>, &Object, &mut Vec<String>) -> Result<(), Status>,
 }
 
+/// The door of objects themselves.
+fn itself(door: Write) -> bool {
+    door == Write::Main
+}
+
 /// The doors through which pods get containers, or others.
-const CONTAINERS: &[Write] =
-    &[Write::Main, Write::Other(Subresource::EphemeralContainers), Write::Other(Subresource::Resize)];
-const MAIN: &[Write] = &[Write::Main];
+fn containers(door: Write) -> bool {
+    itself(door) || matches!(door, Write::Other(Subresource::EphemeralContainers | Subresource::Resize))
+}
+
+/// Every door at which a client says what shall be.
+fn written(door: Write) -> bool {
+    !matches!(door, Write::Other(Subresource::Binding | Subresource::Eviction))
+}
+
 const NAMESPACES: Resource = Resource::of::<Namespace>();
 
 /// Upstream's order.
 const JUDGES: &[Judge] = &[
-    Judge { name: "LimitRanger", resource: Some(PODS), doors: MAIN, run: limit_ranger::pod },
-    Judge { name: "LimitRanger", resource: Some(CLAIMS), doors: MAIN, run: limit_ranger::claim },
-    Judge { name: "PodSecurity", resource: Some(PODS), doors: CONTAINERS, run: pod_security::pod },
-    Judge { name: "PodSecurity", resource: Some(NAMESPACES), doors: MAIN, run: pod_security::namespace },
-    Judge { name: "PodSecurity", resource: None, doors: MAIN, run: pod_security::template },
-    Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), doors: MAIN, run: storage::may_grow },
+    Judge { name: "LimitRanger", resource: Some(PODS), stands_at: itself, run: limit_ranger::pod },
+    Judge { name: "LimitRanger", resource: Some(CLAIMS), stands_at: itself, run: limit_ranger::claim },
+    Judge { name: "PodSecurity", resource: Some(PODS), stands_at: containers, run: pod_security::pod },
+    Judge { name: "PodSecurity", resource: Some(NAMESPACES), stands_at: itself, run: pod_security::namespace },
+    Judge { name: "PodSecurity", resource: None, stands_at: itself, run: pod_security::template },
+    Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), stands_at: itself, run: storage::may_grow },
+    Judge { name: "ValidatingAdmissionPolicy", resource: None, stands_at: written, run: policy::write },
 ];
 
 fn concerns(resource: Option<&Resource>, kind: &Kind) -> bool {
@@ -186,7 +200,7 @@ pub(crate) fn judge(
     object: &Object,
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
-    let stands = |judge: &&Judge| judge.doors.contains(&door) && concerns(judge.resource.as_ref(), &intent.target.kind);
+    let stands = |judge: &&Judge| (judge.stands_at)(door) && concerns(judge.resource.as_ref(), &intent.target.kind);
     for judge in JUDGES.iter().filter(stands) {
         (judge.run)(intent, object, warnings).inspect_err(|status| refused(judge.name, intent, status))?;
     }
@@ -203,8 +217,14 @@ type Objection = (Resource, fn(&Intent<'_>) -> Result<(), Status>);
 const OBJECTIONS: &[Objection] =
     &[(NAMESPACES, namespace::may_go), (PODS, node::own_pod), (PRIORITY_CLASSES, priority_class::may_go)];
 
-/// Whether an object may be deleted.
-pub(crate) fn admit_deletion(intent: &Intent<'_>) -> Result<(), Status> {
+/// Whether an object may be deleted; what is advised is added to `warnings`.
+pub(crate) fn admit_deletion(intent: &Intent<'_>, warnings: &mut Vec<String>) -> Result<(), Status> {
+    may_go(intent)?;
+    policy::deletion(intent, warnings)
+}
+
+/// Whether an object may go, whoever sends it away.
+pub(crate) fn may_go(intent: &Intent<'_>) -> Result<(), Status> {
     OBJECTIONS
         .iter()
         .filter(|(resource, _)| concerns(Some(resource), &intent.target.kind))

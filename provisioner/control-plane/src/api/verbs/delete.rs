@@ -25,12 +25,34 @@ pub(crate) enum Deleted {
     Stays(Arc<Object>),
 }
 
-/// Deletes the object of `target`.
-pub(crate) async fn delete(core: &Core, user: &User, target: &Target, deletion: &Deletion) -> Result<Deleted, Status> {
+/// Deletes the object of `target`; advice that comes up is added to `warnings`.
+pub(crate) async fn delete(
+    core: &Core,
+    user: &User,
+    target: &Target,
+    deletion: &Deletion,
+    warnings: &mut Vec<String>,
+) -> Result<Deleted, Status> {
+    let before = warnings.len();
+    delete_if(core, user, target, deletion, |intent| {
+        warnings.truncate(before);
+        admission::admit_deletion(intent, warnings)
+    })
+    .await
+}
+
+/// Deletes the object of `target` if nothing is said against it as it is by then.
+pub(crate) async fn delete_if(
+    core: &Core,
+    user: &User,
+    target: &Target,
+    deletion: &Deletion,
+    mut may_go: impl FnMut(&Intent<'_>) -> Result<(), Status>,
+) -> Result<Deleted, Status> {
     for _ in 0..TRIES {
         let old = target.find(&core.store).ok_or_else(|| target.not_found())?;
         let intent = Intent { core, user, target, old: Some(&old.object), dry_run: deletion.dry_run };
-        admission::admit_deletion(&intent)?;
+        may_go(&intent)?;
         meets(&target.kind, &old.object, &deletion.options.preconditions)?;
         if let Some(done) = once(core, target, &old, deletion).await? {
             return Ok(done);

@@ -19,6 +19,8 @@ const AT_ONCE: usize = 64;
 pub(crate) struct DeletedItems {
     /// The objects.
     pub(crate) items: Vec<Arc<Object>>,
+    /// Advice about them.
+    pub(crate) warnings: Vec<String>,
     /// The revision at which they were listed.
     pub(crate) revision: Revision,
 }
@@ -34,13 +36,16 @@ pub(crate) async fn delete_collection(
     let listing = list(core, target, options).await?;
     let deletions = listing.items.into_iter().map(|stored| async move {
         let one = Target { key: stored.key.key(), ..target.clone() };
-        match delete(core, user, &one, deletion).await {
-            Ok(Deleted::Gone(_) | Deleted::Stays(_)) => Ok(Some(stored.object.clone())),
+        let mut warnings = Vec::new();
+        match delete(core, user, &one, deletion, &mut warnings).await {
+            Ok(Deleted::Gone(_) | Deleted::Stays(_)) => Ok(Some((stored.object.clone(), warnings))),
             // Somebody else was faster.
             Err(status) if status.is_not_found() => Ok(None),
             Err(status) => Err(status),
         }
     });
-    let deleted: Vec<Option<Arc<Object>>> = stream::iter(deletions).buffered(AT_ONCE).try_collect().await?;
-    Ok(DeletedItems { items: deleted.into_iter().flatten().collect(), revision: listing.revision })
+    let deleted: Vec<Option<(Arc<Object>, Vec<String>)>> =
+        stream::iter(deletions).buffered(AT_ONCE).try_collect().await?;
+    let (items, warnings): (Vec<_>, Vec<_>) = deleted.into_iter().flatten().unzip();
+    Ok(DeletedItems { items, warnings: warnings.concat(), revision: listing.revision })
 }
