@@ -132,6 +132,8 @@ mod linux {
             privileges: Privileges::default(),
             stop_signal: String::new(),
             tty: false,
+            stdin: false,
+            stdin_once: false,
             beside: None,
             log_path: folder.join(format!("logs/{round}.log")),
         }

@@ -113,6 +113,8 @@ fn container(name: &str, folder: &Path, image: &str) -> ContainerSpec {
         privileges: Privileges::default(),
         stop_signal: String::new(),
         tty: false,
+        stdin: false,
+        stdin_once: false,
         beside: None,
         log_path: folder.join("logs").join(format!("{name}.log")),
     }

@@ -26,6 +26,7 @@ pub mod resize;
 pub mod resources;
 pub mod security;
 pub mod services;
+pub mod session;
 pub mod start;
 pub mod status;
 pub mod tasks;
@@ -42,7 +43,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{Pod, Taint};
-use kprov_control_plane::client::node::{LogOptions, NodeApi};
+use kprov_control_plane::client::node::{Dial, LogOptions, NodeApi, Start, Task, Wanted};
 use kprov_control_plane::client::{Client, Selection};
 use kprov_control_plane::world::World;
 use kprov_schema::{Object, Resource, Status};
@@ -239,6 +240,20 @@ impl NodeApi for Agent {
         Box::pin(
             async move { logs::open(self.context.config.root.as_deref(), self.context.runtime.clone(), &pod, options) },
         )
+    }
+
+    fn session(
+        &self,
+        pod: Arc<Object>,
+        container: String,
+        task: Task,
+        wanted: Wanted,
+    ) -> BoxFuture<'_, Result<Start, Status>> {
+        Box::pin(async move { session::session(&self.context, &pod, container, task, wanted).await })
+    }
+
+    fn ports(&self, pod: Arc<Object>) -> BoxFuture<'_, Result<Dial, Status>> {
+        Box::pin(async move { session::ports(&self.context, &pod).await })
     }
 }
 

@@ -79,7 +79,6 @@ const CONTAINER: &[Asks<Container>] = &[
         limits.is_some_and(|limits| limits.contains_key("ephemeral-storage"))
     }),
     (HOST_PORT, |one| one.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0))),
-    ("stdin", |one| one.stdin == Some(true)),
     ("mountPropagation", |one| {
         let mut mounts = one.volume_mounts.iter().flatten();
         mounts.any(|mount| mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None"))

@@ -246,6 +246,8 @@ impl Start<'_> {
             privileges: privileges.map_err(StartFailure::config)?,
             stop_signal: self.stop_signal(image),
             tty: self.container.tty == Some(true),
+            stdin: self.container.stdin == Some(true),
+            stdin_once: self.container.stdin_once == Some(true),
             beside: self.beside(),
             log_path: self.folder().map_or_else(PathBuf::new, |folder| folder.log(&self.container.name, self.attempt)),
         })

@@ -5,7 +5,7 @@ mod follower;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -239,12 +239,22 @@ impl PodNetwork for LinuxNetwork {
     }
 
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>> {
-        let network = self.clone();
-        // A socket belongs to the namespace that it was made in.
-        let make = move || if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let namespace = self.namespace();
+        Box::pin(async move { connect_within(namespace, to).await.map(Some) })
+    }
+
+    fn dial<'a>(&'a self, pod: Option<&'a Uid>, port: u16) -> BoxFuture<'a, io::Result<TcpStream>> {
+        let namespace = pod.map_or_else(|| self.namespace(), |pod| self.pod_namespace(pod));
         Box::pin(async move {
-            let socket = blocking(move || network.within("making a socket", make)).await.map_err(io::Error::other)?;
-            socket.connect(to).await.map(Some)
+            let first = match connect_within(namespace.clone(), (Ipv4Addr::LOCALHOST, port).into()).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            let second = match connect_within(namespace, (Ipv6Addr::LOCALHOST, port).into()).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            Err(io::Error::new(first.kind(), format!("IPv4: {first}, IPv6: {second}")))
         })
     }
 
@@ -270,6 +280,20 @@ impl PodNetwork for LinuxNetwork {
         IpAddr::V4(self.0.ranges.dns)
     }
 }
+
+async fn connect_within(namespace: PathBuf, to: SocketAddr) -> io::Result<TcpStream> {
+    // A socket belongs to the namespace that it was made in.
+    let make = move || if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let entered =
+        move || netns::within(&namespace, make).flatten().map_err(|error| NetError::system(UNMADE.into(), error));
+    let socket = blocking(entered).await.map_err(|error| match error {
+        NetError::System { what, source } => io::Error::other(format!("{what}: {source}")),
+        other => io::Error::other(other),
+    })?;
+    socket.connect(to).await
+}
+
+const UNMADE: &str = "making a socket";
 
 /// Runs work that enters namespaces on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(

@@ -88,6 +88,9 @@ pub trait PodNetwork: Send + Sync + 'static {
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Option<TcpStream>>>;
     /// Listens at a port of the node's address; `None` where there is no network, and nobody can come.
     fn listen(&self, port: u16) -> BoxFuture<'_, io::Result<Option<TcpListener>>>;
+    /// Connects to a port inside a pod, or of the node, as a process there does to `localhost`. Errors: nobody listens, or
+    /// there is no network.
+    fn dial<'a>(&'a self, pod: Option<&'a Uid>, port: u16) -> BoxFuture<'a, io::Result<TcpStream>>;
     /// Address of the node itself.
     fn node_address(&self) -> IpAddr;
     /// The address that pods ask for names, for their `resolv.conf`.

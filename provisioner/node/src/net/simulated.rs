@@ -87,6 +87,11 @@ impl PodNetwork for SimulatedNetwork {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    fn dial<'a>(&'a self, _pod: Option<&'a Uid>, _port: u16) -> BoxFuture<'a, io::Result<TcpStream>> {
+        let refusal = io::Error::new(io::ErrorKind::Unsupported, "nothing listens in simulated pods");
+        Box::pin(std::future::ready(Err(refusal)))
+    }
+
     fn node_address(&self) -> IpAddr {
         self.node
     }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kprov_schema::Uid;
+use tokio::io::AsyncReadExt;
 
 use super::*;
 
@@ -62,6 +63,9 @@ pub async fn all(subject: &dyn Subject) {
     unknown_things_are_not_found(subject).await;
     a_seccomp_profile_is_never_ignored(subject).await;
     commands_run_in_running_containers(subject).await;
+    a_session_tells_output_and_end(subject).await;
+    a_session_is_refused_where_nothing_runs(subject).await;
+    who_attaches_hears_the_end(subject).await;
     a_running_container_is_resized(subject).await;
 }
 
@@ -96,6 +100,8 @@ async fn container(subject: &dyn Subject, pod: &str, name: &str, program: Progra
         privileges: Privileges::default(),
         stop_signal: image.stop_signal,
         tty: false,
+        stdin: false,
+        stdin_once: false,
         beside: None,
         log_path: subject.folder().join(pod).join(name).join("0.log"),
     }
@@ -332,6 +338,82 @@ async fn commands_run_in_running_containers(subject: &dyn Subject) {
     stop(subject, &made.id, GRACE).await;
     let answer = command(subject, &made.id, Program::Hello, GRACE).await;
     assert!(matches!(answer, Err(RuntimeError::NotFound(_))), "nothing runs in an ended container: {answer:?}");
+    clear(subject, &pod).await;
+}
+
+const EVERYTHING: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
+
+/// What a session said, and its end; time passes meanwhile.
+async fn heard(subject: &dyn Subject, mut streams: Streams) -> (String, String, Result<i32, String>) {
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    drop(streams.stdin.take());
+    let (mut out, mut err) = (streams.stdout.take().expect("stdout"), streams.stderr.take().expect("stderr"));
+    let all = async {
+        let (out, err) = (out.read_to_string(&mut stdout), err.read_to_string(&mut stderr));
+        let (out, err, ended) = tokio::join!(out, err, streams.ended);
+        out.and(err).expect("streams end without an error");
+        ended
+    };
+    let passing = async {
+        loop {
+            subject.elapse(Duration::from_secs(1)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = all => ended,
+        () = passing => unreachable!("time does not end"),
+    };
+    (stdout, stderr, ended)
+}
+
+async fn a_session_tells_output_and_end(subject: &dyn Subject) {
+    let runtime = subject.runtime();
+    let pod = make(subject, "session").await;
+    let spec = container(subject, "session", "main", Program::UntilStopped).await;
+    let made = runtime.start(&pod, spec.clone()).await.expect("a_session: start");
+    subject.hears(&spec).await;
+    for (program, said, code) in [(Program::Hello, "hello\n", 0), (Program::Exit(3), "", 3)] {
+        let task = Task::Exec(subject.args(program));
+        let streams = runtime.session(&made.id, task, EVERYTHING).await.expect("a_session: begins");
+        assert_eq!(heard(subject, streams).await, (said.into(), String::new(), Ok(code)), "{program:?}");
+    }
+    let missing = runtime.session(&made.id, Task::Exec(subject.args(Program::Missing)), EVERYTHING).await;
+    let words = match missing {
+        Ok(streams) => heard(subject, streams).await.2.expect_err("a command that is not there does not end well"),
+        Err(error) => error.to_string(),
+    };
+    assert!(words.contains("executable file not found in $PATH"), "{words}");
+    assert!(matches!(state(subject, &made.id).await, ContainerState::Running { .. }), "the container goes on");
+    clear(subject, &pod).await;
+}
+
+async fn a_session_is_refused_where_nothing_runs(subject: &dyn Subject) {
+    let runtime = subject.runtime();
+    let pod = make(subject, "no-session").await;
+    let spec = container(subject, "no-session", "main", Program::Exit(0)).await;
+    let made = runtime.start(&pod, spec).await.expect("no_session: start");
+    ended(subject, &made.id).await;
+    for id in [made.id.as_str(), "nobody"] {
+        for task in [Task::Attach, Task::Exec(subject.args(Program::Hello))] {
+            let answer = runtime.session(id, task.clone(), EVERYTHING).await.map(|_| ());
+            assert!(matches!(answer, Err(RuntimeError::NotFound(_))), "{task:?}: {answer:?}");
+        }
+    }
+    clear(subject, &pod).await;
+}
+
+async fn who_attaches_hears_the_end(subject: &dyn Subject) {
+    let runtime = subject.runtime();
+    let pod = make(subject, "attach").await;
+    let spec = container(subject, "attach", "main", Program::UntilStopped).await;
+    let made = runtime.start(&pod, spec.clone()).await.expect("who_attaches: start");
+    subject.hears(&spec).await;
+    let first = runtime.session(&made.id, Task::Attach, EVERYTHING).await.expect("who_attaches: first");
+    let gone = runtime.session(&made.id, Task::Attach, EVERYTHING).await.expect("who_attaches: second");
+    drop(gone);
+    assert!(matches!(state(subject, &made.id).await, ContainerState::Running { .. }), "who leaves takes nothing along");
+    let ((_, _, end), ()) = tokio::join!(heard(subject, first), stop(subject, &made.id, GRACE));
+    assert_eq!(end, Ok(0));
     clear(subject, &pod).await;
 }
 

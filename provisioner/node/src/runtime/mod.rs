@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+pub use kprov_control_plane::client::node::{Reading, Size, Streams, Task, Wanted, Writing};
 use kprov_schema::Uid;
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +190,12 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// Give it a terminal.
     pub tty: bool,
+    /// Keep its standard input open for who attaches; else it reads the end at once.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Its standard input ends with the first who attached to it.
+    #[serde(default)]
+    pub stdin_once: bool,
     /// Name of a running container of its pod whose processes it sees as its own.
     #[serde(default)]
     pub beside: Option<String>,
@@ -332,6 +339,11 @@ pub trait Runtime: Send + Sync + 'static {
         args: Vec<String>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Executed, RuntimeError>>;
+    /// Runs a command in a running container as [`Runtime::exec`] does, or attaches to the container's own process, with
+    /// streams that are wanted. What a container says goes to its log as well; who attaches and takes nothing of it until
+    /// it is far behind is let go, and told so by the session's end. A command of whose terminal nobody holds an end any
+    /// more is told so by the kernel (SIGHUP). `NotFound` when no such container runs.
+    fn session<'a>(&'a self, id: &'a str, task: Task, wanted: Wanted) -> BoxFuture<'a, Result<Streams, RuntimeError>>;
     /// Removes an ended container and its file system. The log stays. `Refused` while it runs.
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// What is there.

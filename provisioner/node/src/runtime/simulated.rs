@@ -4,6 +4,8 @@
 //! itself, `after=<seconds>` says when, `stubborn` lets it outlive the stop signal, `missing` makes its program one
 //! that is not in the image, `log=<text>` is a line of its log. Every other container runs until it is stopped, and
 //! then ends with code 0. A command in a container does what its own words say, and others succeed at once;
+//! For who asks for its streams nothing but `simulate` is understood; what it logs is then its standard output, and its input
+//! goes nowhere. Who attaches to a container hears nothing until it has ended.
 //! `fails-until=<seconds>` and `fails-from=<seconds>` let it fail while its container has run for less, or more, than that.
 //! References to a registry below `.invalid`, or with a part that begins with `absent`, lead to no
 //! image.
@@ -28,7 +30,7 @@ use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
 use super::{
     Container, ContainerSpec, ContainerState, Executed, Exit, Image, Inventory, Limits, PullError, Runtime,
-    RuntimeError, Sandbox, SandboxSpec, Seccomp,
+    RuntimeError, Sandbox, SandboxSpec, Seccomp, Streams, Task, Wanted,
 };
 
 /// Changes that a slow reader of events may be behind; beyond that it is told of every pod.
@@ -71,6 +73,14 @@ struct Script {
     log: Vec<String>,
     fails_until: Option<Duration>,
     fails_from: Option<Duration>,
+}
+
+/// A command in a container.
+struct Command {
+    /// How it ends; `None` when it does not.
+    code: Option<i32>,
+    after: Duration,
+    output: String,
 }
 
 impl Script {
@@ -176,6 +186,30 @@ impl Inner {
     fn add(&self, image: Image) {
         self.images().insert(image.id.clone(), image);
         self.image_changes.send_replace(());
+    }
+
+    /// What a command in a running container will do.
+    fn command(&self, id: &str, args: &[String]) -> Result<Command, RuntimeError> {
+        let state = find(&mut self.pods(), id).map(|(_, one)| one.container.state.clone());
+        let Some(ContainerState::Running { started_at }) = state else {
+            return Err(RuntimeError::NotFound(format!("container {id}, as running,")));
+        };
+        let script = Script::of(args);
+        if script.missing {
+            return Err(RuntimeError::Start(not_found(args)));
+        }
+        let ran = Duration::try_from(self.world.clock.now().duration_since(started_at)).unwrap_or_default();
+        let output = script.log.iter().map(|line| format!("{line}\n")).collect();
+        Ok(Command { code: script.code(args, ran), after: script.after, output })
+    }
+
+    async fn pass(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let clock = &self.world.clock;
+        let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+        clock.sleep_until(clock.now().checked_add(time).unwrap_or(Timestamp::MAX)).await;
     }
 
     fn tell(&self, pod: &Uid) {
@@ -406,25 +440,47 @@ impl Runtime for Simulated {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Executed, RuntimeError>> {
         Box::pin(async move {
-            let state = find(&mut self.0.pods(), id).map(|(_, one)| one.container.state.clone());
-            let Some(ContainerState::Running { started_at }) = state else {
-                return Err(RuntimeError::NotFound(format!("container {id}, as running,")));
+            let command = self.0.command(id, &args)?;
+            let ends = command.code.filter(|_| command.after <= timeout);
+            self.0.pass(if ends.is_some() { command.after } else { timeout }).await;
+            Ok(Executed { code: ends, output: command.output })
+        })
+    }
+
+    fn session<'a>(&'a self, id: &'a str, task: Task, wanted: Wanted) -> BoxFuture<'a, Result<Streams, RuntimeError>> {
+        Box::pin(async move {
+            let running = |one: &Running| matches!(one.container.state, ContainerState::Running { .. });
+            let mut over = find(&mut self.0.pods(), id)
+                .filter(|(_, one)| running(one))
+                .map(|(_, one)| one.ended.subscribe())
+                .ok_or_else(|| RuntimeError::NotFound(format!("container {id}, as running,")))?;
+            let (said, ended): (_, BoxFuture<'static, Result<i32, String>>) = match task {
+                Task::Attach => {
+                    // The sender goes with the container: ended either way.
+                    let over = async move { over.wait_for(|over| *over).await.map_or(Ok(0), |_| Ok(0)) };
+                    (String::new(), Box::pin(over))
+                }
+                Task::Exec(args) if args.first().map(String::as_str) != Some("simulate") => {
+                    let words = format!("{}: a simulated container runs no programs", not_found(&args));
+                    return Err(RuntimeError::Refused(words));
+                }
+                Task::Exec(args) => {
+                    let (inner, command) = (self.0.clone(), self.0.command(id, &args)?);
+                    let end = async move {
+                        let Some(code) = command.code else { return std::future::pending().await };
+                        inner.pass(command.after).await;
+                        Ok(code)
+                    };
+                    (command.output, Box::pin(end))
+                }
             };
-            let script = Script::of(&args);
-            if script.missing {
-                return Err(RuntimeError::Start(not_found(&args)));
-            }
-            let clock = &self.0.world.clock;
-            let now = clock.now();
-            let ran = Duration::try_from(now.duration_since(started_at)).unwrap_or_default();
-            let ends = script.code(&args, ran).filter(|_| script.after <= timeout);
-            let wait = if ends.is_some() { script.after } else { timeout };
-            if !wait.is_zero() {
-                let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-                clock.sleep_until(now.checked_add(wait).unwrap_or(Timestamp::MAX)).await;
-            }
-            let output = script.log.iter().map(|line| format!("{line}\n")).collect();
-            Ok(Executed { code: ends, output })
+            Ok(Streams {
+                stdin: wanted.stdin.then(|| Box::new(tokio::io::sink()) as _),
+                stdout: wanted.stdout.then(|| Box::new(std::io::Cursor::new(said.into_bytes())) as _),
+                stderr: (wanted.stderr && !wanted.tty).then(|| Box::new(tokio::io::empty()) as _),
+                resize: wanted.tty.then(|| Box::new(|_| Ok(())) as _),
+                ended,
+            })
         })
     }
 

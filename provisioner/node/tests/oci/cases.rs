@@ -12,6 +12,7 @@ use kprov_node::runtime::*;
 use serde_json::Value;
 
 use crate::fixture::{Fixture, ready, said, said_when};
+use crate::sessions::*;
 
 type Case = fn(&Fixture) -> BoxFuture<'_, ()>;
 
@@ -48,6 +49,16 @@ pub const ALL: &[(&str, Case)] = cases![
     the_echo_server_answers_and_ends_gracefully,
     system_calls_are_held_to_the_profile,
     everything_can_be_purged_without_an_agent,
+    large_streams_pass_whole_and_in_order,
+    a_command_whose_client_is_gone_reads_the_end,
+    a_command_at_a_terminal_knows_its_size,
+    a_terminal_that_nobody_holds_ends_its_session,
+    what_is_said_goes_to_the_log_and_to_who_is_attached,
+    input_stays_open_for_the_next_who_attaches,
+    input_once_ends_with_the_first_who_attached,
+    a_container_at_a_terminal_is_attached_to,
+    sessions_begin_after_adoption,
+    who_takes_nothing_holds_up_no_container,
 ];
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -58,7 +69,7 @@ fn parse(text: &str) -> Value {
 
 async fn contract_suite(f: &Fixture) {
     contract::all(f).await;
-    assert!(f.processes().is_empty(), "every shim has ended with its sandbox");
+    f.shims_end();
 }
 
 async fn a_container_sees_what_it_was_given(f: &Fixture) {
@@ -555,7 +566,6 @@ async fn refusals_are_clear_and_leave_nothing(f: &Fixture) {
         cases.push((words, spec));
     };
     with("/no/such.json\": No such file", &|s| s.privileges.seccomp = Seccomp::Localhost("/no/such.json".into()));
-    with("terminal", &|s| s.tty = true);
     with("no command", &|s| s.args.clear());
     with("is no signal", &|s| s.stop_signal = "SIGNOPE".into());
     with("unknown capability", &|s| s.privileges.add = vec!["FLY".into()]);

@@ -93,6 +93,18 @@ impl Fixture {
         }
     }
 
+    /// Every shim ends with its sandbox, soon after it has said so.
+    pub fn shims_end(&self) {
+        for pid in self.processes() {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            // One that is gone by now has ended.
+            let Ok(shim) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { continue };
+            let mut fds = [rustix::event::PollFd::new(&shim, rustix::event::PollFlags::IN)];
+            let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+            assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1), "a shim does not end");
+        }
+    }
+
     /// Shims of this node, by their command lines.
     pub fn processes(&self) -> Vec<i32> {
         let root = self.config.root.display().to_string();
@@ -141,6 +153,8 @@ impl Fixture {
             privileges: Privileges { user: Some(0), ..Privileges::default() },
             stop_signal: String::new(),
             tty: false,
+            stdin: false,
+            stdin_once: false,
             beside: None,
             log_path: self.path().join("logs").join(pod).join(name).join("0.log"),
         }

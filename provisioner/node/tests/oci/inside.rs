@@ -14,6 +14,10 @@ pub fn run(args: &[String]) -> ExitCode {
     match words.as_slice() {
         ["echo", address] => echo(address),
         ["until-stopped"] => until(Signal::SIGTERM),
+        ["until-stopped-then-pour"] => {
+            until(Signal::SIGTERM);
+            pour(400_000);
+        }
         ["until-quit"] => until(Signal::SIGQUIT),
         ["stubborn"] => stubborn(),
         ["exit", code] => return ExitCode::from(code.parse::<u8>().unwrap()),
@@ -23,6 +27,9 @@ pub fn run(args: &[String]) -> ExitCode {
         ["say"] => say(),
         ["hello"] => println!("hello"),
         ["calls"] => calls(),
+        ["copy"] => copy(),
+        ["echo-lines"] => echo_lines(),
+        ["size"] => size(),
         ["leave-child"] => leave_child(),
         ["signal-self", number] => {
             nix::sys::signal::kill(nix::unistd::getpid(), Signal::try_from(number.parse::<i32>().unwrap()).unwrap())
@@ -142,6 +149,39 @@ fn calls() {
             "capabilities": field("CapEff:"), "bounding": field("CapBnd:"), "mode": field("Seccomp:"),
         })
     );
+}
+
+/// What it hears it says, once it has said that it listens, and then how much it was.
+fn copy() {
+    println!("ready");
+    let count = std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).unwrap();
+    eprintln!("{count}");
+}
+
+/// So many numbered lines, of fifty bytes and more.
+fn pour(count: usize) {
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    (0..count).for_each(|n| writeln!(out, "{:.<50} {n}", "").unwrap());
+}
+
+/// Answers every line, until there are no more.
+fn echo_lines() {
+    println!("ready");
+    std::io::stdin().lines().for_each(|line| println!("heard {}", line.unwrap()));
+    println!("no more");
+}
+
+/// Says the size of its terminal whenever it changes.
+fn size() {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGWINCH);
+    set.thread_block().unwrap();
+    println!("ready");
+    loop {
+        set.wait().unwrap();
+        let size = rustix::termios::tcgetwinsize(std::io::stdin()).unwrap();
+        println!("{} {} {}", size.ws_col, size.ws_row, std::env::var("TERM").unwrap());
+    }
 }
 
 fn leave_child() {

@@ -12,6 +12,8 @@ mod cases;
 mod fixture;
 #[cfg(containers)]
 mod inside;
+#[cfg(containers)]
+mod sessions;
 
 #[cfg(not(containers))]
 fn main() {}

@@ -96,7 +96,7 @@ impl Inner {
         let timeout = jiff::SignedDuration::try_from(timeout).unwrap_or(jiff::SignedDuration::MAX);
         let until = clock.now().saturating_add(timeout).map_err(system("can't wait so long"))?;
         let number = pod.number();
-        let mut asked = std::pin::pin!(pod.ask_as(number, Ask::Exec { id: id.to_owned(), args }));
+        let mut asked = std::pin::pin!(pod.ask_as(number, Ask::Exec { id: id.to_owned(), args, streams: None }));
         let (ended, in_time) = tokio::select! {
             ended = &mut asked => (ended, true),
             () = clock.sleep_until(until) => {
@@ -126,9 +126,6 @@ impl Inner {
 /// Refuses what is not built, before anything is made.
 fn check(spec: &ContainerSpec) -> Result<(), RuntimeError> {
     let refuse = |words: String| Err(RuntimeError::Refused(words));
-    if spec.tty {
-        return refuse("a terminal can't be given to a container yet".into());
-    }
     if spec.args.is_empty() {
         return refuse("the container has no command, and its image names none".into());
     }

@@ -66,18 +66,22 @@ impl PodFolder {
     }
 
     /// A short path to the socket, whatever the folder's length: socket addresses hold 107 bytes.
-    pub(super) fn socket(&self) -> io::Result<SocketPath> {
-        let folder =
-            rustix::fs::openat(CWD, &self.0, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}/shim.sock", folder.as_raw_fd()));
-        Ok(SocketPath { path, _folder: folder })
+    pub(super) fn socket(&self) -> io::Result<ShortPath> {
+        let folder = short(&self.0)?;
+        Ok(ShortPath { path: folder.path.join("shim.sock"), folder: folder.folder })
     }
 }
 
-/// Path of a socket that is right as long as this lives.
-pub(super) struct SocketPath {
+/// A path that is right in this process as long as this lives.
+pub(super) struct ShortPath {
     pub(super) path: PathBuf,
-    _folder: OwnedFd,
+    pub(super) folder: OwnedFd,
+}
+
+/// A short path to a folder.
+pub(super) fn short(folder: &Path) -> io::Result<ShortPath> {
+    let folder = rustix::fs::openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(ShortPath { path: PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())), folder })
 }
 
 /// Writes a whole new file or leaves the old one. It need not outlive the machine: containers don't either.

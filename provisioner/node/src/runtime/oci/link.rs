@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{oneshot, watch};
 
 use super::cgroup::{Cgroup, Setup};
 use super::folder::{PodFolder, SandboxRecord, save};
+use super::pass;
 use super::wire::{Ask, Fault, Request, Say, decode, encode};
 use crate::runtime::{Container, ContainerState, Executed, Exit, Sandbox};
 
@@ -107,7 +109,17 @@ impl Pod {
 
     /// The same by a number, so that it can be referred to; only commands have something to tell.
     pub(super) async fn ask_as(&self, number: u64, ask: Ask) -> Result<Option<Executed>, Fault> {
-        let lost = || Fault::system("can't reach the pod's shim", "it has ended: the sandbox must be removed");
+        let told = self.post(number, ask, vec![]).await?;
+        told.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Asks with files and goes on; the answer is told later, or never when the shim ends.
+    pub(super) async fn post(
+        &self,
+        number: u64,
+        ask: Ask,
+        files: Vec<OwnedFd>,
+    ) -> Result<oneshot::Receiver<Result<Option<Executed>, Fault>>, Fault> {
         let (tell, told) = oneshot::channel();
         {
             let mut state = self.state();
@@ -116,16 +128,16 @@ impl Pod {
             }
             state.waiting.insert(number, tell);
         }
-        let frame = encode(&Request { number, ask });
+        let frame = encode(&Request { number, ask, files: files.len() });
         {
             let mut writer = self.writer.lock().await;
             let writer = writer.as_mut().ok_or_else(lost)?;
             // A failed write is followed by the end of the stream, which answers all who wait.
-            if let Err(error) = writer.write_all(&frame).await {
+            if let Err(error) = write(writer, &frame, &files).await {
                 tracing::debug!(pod = %self.record.spec.pod, %error, "a shim does not listen");
             }
         }
-        told.await.unwrap_or_else(|_| Err(lost()))
+        Ok(told)
     }
 
     /// Connects and learns what is there. `Ok(None)` when no shim lives.
@@ -234,6 +246,20 @@ impl Pod {
         self.state().containers = containers.into_iter().map(|c| (c.id.clone(), c)).collect();
         Ok(())
     }
+}
+
+fn lost() -> Fault {
+    Fault::system("can't reach the pod's shim", "it has ended: the sandbox must be removed")
+}
+
+/// The files go with the first bytes.
+async fn write(writer: &mut OwnedWriteHalf, frame: &[u8], files: &[OwnedFd]) -> io::Result<()> {
+    if files.is_empty() {
+        return writer.write_all(frame).await;
+    }
+    let socket: &UnixStream = writer.as_ref();
+    let sent = socket.async_io(Interest::WRITABLE, || pass::send(socket, frame, files)).await?;
+    writer.write_all(&frame[sent..]).await
 }
 
 fn lose(container: &mut Container, now: Timestamp) -> Container {

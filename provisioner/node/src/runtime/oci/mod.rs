@@ -10,10 +10,13 @@ mod cgroup;
 mod containers;
 mod folder;
 mod link;
+mod pass;
 mod pods;
 mod purge;
 mod shim;
 mod spawn;
+mod streams;
+mod terminal;
 mod wire;
 
 pub use purge::{cut, purge};
@@ -39,7 +42,7 @@ use self::folder::{names_in, throw_away};
 use self::link::Pod;
 use super::{
     Cause, Container, ContainerSpec, Executed, Image, Inventory, Limits, PullError, Runtime, RuntimeError, Sandbox,
-    SandboxSpec,
+    SandboxSpec, Streams, Task, Wanted,
 };
 use crate::images::{self, Store};
 
@@ -278,6 +281,10 @@ impl Runtime for Oci {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Executed, RuntimeError>> {
         self.inner.exec(id, args, timeout).boxed()
+    }
+
+    fn session<'a>(&'a self, id: &'a str, task: Task, wanted: Wanted) -> BoxFuture<'a, Result<Streams, RuntimeError>> {
+        self.inner.session(id, task, wanted).boxed()
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {

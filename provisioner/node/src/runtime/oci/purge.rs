@@ -65,7 +65,7 @@ async fn end(folder: PodFolder, world: &World) -> io::Result<()> {
     };
     let keeper = rustix::net::sockopt::socket_peercred(&stream)?.pid;
     let gone = async {
-        stream.write_all(&encode(&Request { number: 0, ask: Ask::End })).await?;
+        stream.write_all(&encode(&Request { number: 0, ask: Ask::End, files: 0 })).await?;
         let mut rest = vec![];
         stream.read_to_end(&mut rest).await
     };

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::images::Layers;
-use crate::runtime::{Container, ContainerSpec, Executed, Image, Limits, RuntimeError};
+use crate::runtime::{Container, ContainerSpec, Executed, Image, Limits, RuntimeError, Wanted};
 
 /// Longer frames are a broken peer.
 const FRAME_LIMIT: u32 = 16 << 20;
@@ -17,6 +17,9 @@ const FRAME_LIMIT: u32 = 16 << 20;
 pub(super) struct Request {
     pub(super) number: u64,
     pub(super) ask: Ask,
+    /// How many open files came with it.
+    #[serde(default)]
+    pub(super) files: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,8 +32,18 @@ pub(super) enum Ask {
     Kill(String),
     /// Hold a running container to other amounts of processor and memory.
     Resize { id: String, limits: Limits },
-    /// Run a command in a running container; answered when it has ended.
-    Exec { id: String, args: Vec<String> },
+    /// Run a command in a running container; answered when it has ended. Without streams the beginning of what it says is
+    /// kept for the answer. With a terminal one file comes with it, a socket for the master's side; else those of the
+    /// streams that are wanted, in their order.
+    Exec {
+        id: String,
+        args: Vec<String>,
+        #[serde(default)]
+        streams: Option<Wanted>,
+    },
+    /// Attach to a running container; answered when it has ended. With it come a socket for its standard input or its
+    /// terminal, and a pipe for each output that is wanted.
+    Attach { id: String, wanted: Wanted },
     /// Kill the command that this agent asked for by that number.
     EndExec(u64),
     /// Forget an ended container.

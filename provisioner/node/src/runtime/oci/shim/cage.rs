@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 
+use super::attached::Listener;
 use super::log::{Log, Stream};
 use crate::runtime::oci::cgroup::Cgroup;
 use crate::runtime::{Container, ContainerState, Exit};
@@ -29,6 +30,8 @@ pub(super) struct Cage {
     pub(super) stop_signal: Signal,
     pub(super) launch: Option<Launching>,
     pub(super) outputs: Vec<Output>,
+    pub(super) input: Input,
+    pub(super) listeners: Vec<Listener>,
     pub(super) log: Log,
 }
 
@@ -38,6 +41,35 @@ pub(super) struct Launching {
     pub(super) text: Vec<u8>,
     /// Agent and number of its request.
     pub(super) asked_by: (u64, u64),
+    /// Where its terminal comes from, if it gets one.
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+/// What goes to the first process of a container.
+pub(super) enum Input {
+    /// Nothing: it has read the end.
+    None,
+    /// A pipe to its standard input.
+    Pipe(OwnedFd),
+    /// The same, for the first who attaches alone.
+    Once(OwnedFd),
+    /// Its terminal.
+    Terminal(OwnedFd),
+}
+
+impl Input {
+    /// The file for someone who attaches, if there is one.
+    pub(super) fn share(&mut self, stdin: bool, tty: bool) -> io::Result<Option<OwnedFd>> {
+        match self {
+            Self::Pipe(file) if stdin => file.try_clone().map(Some),
+            Self::Terminal(file) if stdin || tty => file.try_clone().map(Some),
+            Self::Once(_) if stdin => match std::mem::replace(self, Self::None) {
+                Self::Once(file) => Ok(Some(file)),
+                _ => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
 }
 
 /// An output that may still say something.
@@ -65,8 +97,8 @@ impl Cage {
 
     /// Logs what its outputs have to say: up to one chunk each, or everything. Outputs that ended are let go.
     pub(super) fn pump(&mut self, all: bool, now: Timestamp) {
-        let log = &mut self.log;
-        self.outputs.retain_mut(|output| match pump(output, log, all, now) {
+        let (log, listeners) = (&mut self.log, &mut self.listeners);
+        self.outputs.retain_mut(|output| match pump(output, log, listeners, all, now) {
             Ok(open) => open,
             Err(error) => {
                 eprintln!("a line of a container's log is lost: {error}");
@@ -78,8 +110,10 @@ impl Cage {
     /// It has ended: the rest of its processes go too, its last words are logged.
     pub(super) fn end(&mut self, end: End, now: Timestamp) {
         self.pid = None;
+        self.input = Input::None;
         report("kill the rest of a container", self.cgroup.kill());
         self.pump(true, now);
+        self.listeners.iter_mut().for_each(Listener::over);
         let oom = self.cgroup.oom_kills().unwrap_or_else(|error| {
             eprintln!("can't read whether a container ran out of memory: {error}");
             0
@@ -120,12 +154,19 @@ fn exit(end: End, oom: bool, started_at: Option<Timestamp>, finished_at: Timesta
 }
 
 /// `false` when the output has ended.
-fn pump(output: &mut Output, log: &mut Log, all: bool, now: Timestamp) -> io::Result<bool> {
+fn pump(output: &mut Output, log: &mut Log, listeners: &mut [Listener], all: bool, now: Timestamp) -> io::Result<bool> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match output.pipe.read(&mut buffer) {
             Ok(0) => return log.finish(&mut output.stream, now).map(|()| false),
-            Ok(read) => log.write(&mut output.stream, &buffer[..read], now)?,
+            Ok(read) => {
+                listeners.iter_mut().for_each(|one| one.hear(output.stream.name(), &buffer[..read]));
+                log.write(&mut output.stream, &buffer[..read], now)?;
+            }
+            // Nobody has the other side of the terminal open any more.
+            Err(e) if e.raw_os_error() == Some(nix::libc::EIO) => {
+                return log.finish(&mut output.stream, now).map(|()| false);
+            }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),

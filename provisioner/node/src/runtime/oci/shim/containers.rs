@@ -2,9 +2,11 @@
 
 #![allow(unsafe_code, reason = "fork is unsafe where threads are; a shim has one")]
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use kprov_control_plane::world::{Clock, real::SystemClock};
 use nix::sys::signal::Signal;
@@ -13,14 +15,74 @@ use nix::unistd::{ForkResult, Pid, fork};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Shim;
-use super::cage::{Cage, End, Launching, Output, report};
+use super::attached::Listener;
+use super::cage::{Cage, End, Input, Launching, Output, report};
 use super::document::Pids;
 use super::exec::Exec;
-use super::launch::{self, Outputs, Report, Site};
+use super::launch::{self, Report, Site};
 use super::log::{Log, Rotation};
+use super::stdio::Stdio;
 use crate::runtime::oci::cgroup::Cgroup;
+use crate::runtime::oci::pass;
 use crate::runtime::oci::wire::{Fault, Launch, Say};
-use crate::runtime::{ContainerState, Limits};
+use crate::runtime::{ContainerSpec, ContainerState, Limits, Wanted};
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// The shim's ends of a container's streams.
+struct Ours {
+    outputs: Vec<Output>,
+    input: Input,
+    /// Where the terminal will come from.
+    terminal: Option<OwnedFd>,
+}
+
+/// The streams of a container that is to be made.
+fn streams(spec: &ContainerSpec) -> io::Result<(Stdio, Ours)> {
+    if spec.tty {
+        let (ours, theirs) = UnixStream::pair()?;
+        let ours = Ours { outputs: vec![], input: Input::None, terminal: Some(ours.into()) };
+        return Ok((Stdio::Terminal(theirs.into()), ours));
+    }
+    let ((said, stdout), (cried, stderr)) = (pipe()?, pipe()?);
+    let (stdin, input) = match spec.stdin {
+        true => {
+            let (theirs, ours) = pipe()?;
+            (Some(theirs), if spec.stdin_once { Input::Once(ours) } else { Input::Pipe(ours) })
+        }
+        false => (None, Input::None),
+    };
+    let outputs = vec![Output::new(said, "stdout")?, Output::new(cried, "stderr")?];
+    Ok((Stdio::Files { stdin, stdout: Some(stdout), stderr: Some(stderr) }, Ours { outputs, input, terminal: None }))
+}
+
+impl Cage {
+    /// Takes the master's side of its terminal, which was sent before its launch was reported.
+    fn sit_at(&mut self, from: &OwnedFd) -> io::Result<()> {
+        let mut files = VecDeque::new();
+        pass::receive(from, &mut [0; 1], &mut files)?;
+        let master = files.pop_front().ok_or_else(|| io::Error::other("none came"))?;
+        self.outputs.push(Output::new(master.try_clone()?, "stdout")?);
+        self.input = Input::Terminal(master);
+        Ok(())
+    }
+
+    /// Someone listens from now on; the first file is a socket that takes what they speak to.
+    fn attach(&mut self, wanted: Wanted, files: Vec<OwnedFd>, from: (u64, u64)) -> io::Result<()> {
+        let mut files = files.into_iter();
+        let to = files.next().ok_or_else(|| io::Error::other("a file is missing"))?;
+        let names = [("stdout", wanted.stdout), ("stderr", wanted.stderr)].into_iter().filter(|(_, wanted)| *wanted);
+        let outputs = names.map(|(name, _)| name).zip(files).collect();
+        let listener = Listener::new(from, outputs)?;
+        if let Some(file) = self.input.share(wanted.stdin, wanted.tty)? {
+            pass::send(&to, b"i", &[file])?;
+        }
+        self.listeners.push(listener);
+        Ok(())
+    }
+}
 
 impl Shim {
     pub(super) fn start(&mut self, launch: Launch, from: (u64, u64)) {
@@ -57,8 +119,8 @@ impl Shim {
         fs::create_dir_all(self.folder.container(id))?;
         let cgroup = Cgroup::new(self.setup.clone(), &format!("{}/{id}", self.record.cgroup));
         let log = Log::open(&launch.spec.log_path, Rotation::default())?;
-        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> { Ok(pipe_with(PipeFlags::CLOEXEC)?) };
-        let ((said, stdout), (cried, stderr), (told, report)) = (pipe()?, pipe()?, pipe()?);
+        let (told, report) = pipe()?;
+        let (stdio, ours) = streams(&launch.spec)?;
         // SAFETY: this process has one thread.
         if matches!(unsafe { fork() }?, ForkResult::Child) {
             let site = Site {
@@ -69,15 +131,17 @@ impl Shim {
                 shm: &self.shared.shm,
                 hostname: &self.record.spec.hostname,
             };
-            launch::run(launch, &site, Outputs { stdout, stderr, report });
+            launch::run(launch, &site, stdio, report);
         }
         Ok(Cage {
             container: launch.container.clone(),
             cgroup,
             pid: None,
             stop_signal: Signal::try_from(launch.stop_signal).unwrap_or(Signal::SIGTERM),
-            launch: Some(Launching { report: told.into(), text: vec![], asked_by }),
-            outputs: vec![Output::new(said, "stdout")?, Output::new(cried, "stderr")?],
+            launch: Some(Launching { report: told.into(), text: vec![], asked_by, terminal: ours.terminal }),
+            outputs: ours.outputs,
+            input: ours.input,
+            listeners: vec![],
             log,
         })
     }
@@ -93,12 +157,13 @@ impl Shim {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return,
             Err(error) => eprintln!("can't read the report of a launch: {error}"),
         }
-        let (text, asked_by) = (std::mem::take(&mut launch.text), launch.asked_by);
+        let (text, asked_by, terminal) = (std::mem::take(&mut launch.text), launch.asked_by, launch.terminal.take());
         cage.launch = None;
         match serde_json::from_slice(&text) {
             Ok(Report::Running { pid, started_at }) => {
                 cage.pid = Some(pid);
                 cage.container.state = ContainerState::Running { started_at };
+                report("take a container's terminal", terminal.map_or(Ok(()), |from| cage.sit_at(&from)));
                 self.changed(id);
                 self.answer(asked_by, Ok(()));
                 if let Some(end) = self.unclaimed.remove(&pid) {
@@ -196,6 +261,18 @@ impl Shim {
         cage.cgroup.kill()
     }
 
+    /// Lets someone listen and speak to a container from now on.
+    pub(super) fn attach(&mut self, id: &str, wanted: Wanted, files: Vec<OwnedFd>, from: (u64, u64)) {
+        let running = |cage: &&mut Cage| matches!(cage.container.state, ContainerState::Running { .. });
+        let attached = match self.cages.get_mut(id).filter(running) {
+            Some(cage) => cage.attach(wanted, files, from),
+            None => return self.answer(from, Err(Fault::NotFound(format!("container {id}, as running,")))),
+        };
+        if let Err(error) = attached {
+            self.answer(from, Err(Fault::system(format!("can't attach to container {id}"), error)));
+        }
+    }
+
     pub(super) fn resize(&mut self, id: &str, limits: &Limits) -> Result<(), Fault> {
         let running = |cage: &&mut Cage| matches!(cage.container.state, ContainerState::Running { .. });
         let cage = self.cages.get_mut(id).filter(running);
@@ -219,7 +296,7 @@ impl Shim {
     }
 
     fn drop_cage(&mut self, id: &str) {
-        self.cages.remove(id);
+        self.parting.extend(self.cages.remove(id).into_iter().flat_map(|cage| cage.listeners));
         let gone = fs::remove_file(self.folder.record(id));
         report(
             "remove a container's record",

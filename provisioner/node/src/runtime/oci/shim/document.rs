@@ -83,7 +83,7 @@ pub(super) fn document(launch: &Launch, place: &Place<'_>) -> Value {
     json!({
         "ociVersion": "1.0.2",
         "process": {
-            "terminal": false,
+            "terminal": spec.tty,
             "user": { "uid": place.identity.uid, "gid": place.identity.gid, "additionalGids": place.identity.groups },
             "args": spec.args,
             "env": environment(launch, place),
@@ -116,8 +116,10 @@ pub(super) fn working_dir(launch: &Launch) -> &str {
 fn environment(launch: &Launch, place: &Place<'_>) -> Vec<String> {
     let base = [("PATH", DEFAULT_PATH), ("HOSTNAME", place.hostname), ("HOME", &place.identity.home)];
     let base = base.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let terminal = launch.spec.tty.then(|| ("TERM".to_owned(), "xterm".to_owned()));
     let mut all: Vec<(String, String)> = vec![];
-    for (name, value) in base.into_iter().chain(launch.image.env.clone()).chain(launch.spec.env.clone()) {
+    for (name, value) in base.into_iter().chain(terminal).chain(launch.image.env.clone()).chain(launch.spec.env.clone())
+    {
         match all.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => all.push((name, value)),

@@ -13,8 +13,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::Shim;
 use super::cage::{End, report};
 use super::launch::{self, Report};
-use crate::runtime::Executed;
+use super::stdio::Stdio;
 use crate::runtime::oci::wire::Fault;
+use crate::runtime::{Executed, Wanted};
 
 /// What is kept of a command's output, its beginning.
 ///
@@ -28,6 +29,7 @@ pub(super) struct Exec {
     /// Open until the command runs or has failed to.
     launch: Option<File>,
     text: Vec<u8>,
+    /// What it says, where it is kept for the answer.
     output: Option<File>,
     said: Vec<u8>,
     pub(super) pid: Option<i32>,
@@ -72,27 +74,48 @@ impl Exec {
 }
 
 impl Shim {
-    pub(super) fn exec(&mut self, id: &str, args: &[String], from: (u64, u64)) {
+    /// Runs a command; without streams of its own, what it says is kept.
+    pub(super) fn exec(
+        &mut self,
+        id: &str,
+        args: &[String],
+        streams: Option<(Wanted, Vec<OwnedFd>)>,
+        from: (u64, u64),
+    ) {
         let running = self.cages.get(id).is_some_and(|cage| cage.pid.is_some() && !cage.is_ended());
         if !running || self.ending.is_some() {
             return self.answer(from, Err(Fault::NotFound(format!("container {id}, as running,"))));
         }
-        match self.fork_exec(id, args, from) {
+        match self.fork_exec(id, args, streams, from) {
             Ok(exec) => self.execs.push(exec),
             Err(error) => self.answer(from, Err(Fault::system("can't run a command", error))),
         }
     }
 
-    fn fork_exec(&self, id: &str, args: &[String], from: (u64, u64)) -> io::Result<Exec> {
+    fn fork_exec(
+        &self,
+        id: &str,
+        args: &[String],
+        streams: Option<(Wanted, Vec<OwnedFd>)>,
+        from: (u64, u64),
+    ) -> io::Result<Exec> {
         let pipe = || -> io::Result<(OwnedFd, OwnedFd)> { Ok(pipe_with(PipeFlags::CLOEXEC)?) };
-        let ((said, output), (told, report)) = (pipe()?, pipe()?);
+        let (told, report) = pipe()?;
+        let (stdio, output) = match streams {
+            Some((wanted, files)) => (Stdio::of(wanted, files)?, None),
+            None => {
+                let (said, output) = pipe()?;
+                // The other end is the command's and stays blocking.
+                rustix::io::ioctl_fionbio(&said, true)?;
+                let stderr = Some(output.try_clone()?);
+                (Stdio::Files { stdin: None, stdout: Some(output), stderr }, Some(said.into()))
+            }
+        };
         // SAFETY: this process has one thread.
         if matches!(unsafe { fork() }?, ForkResult::Child) {
-            launch::run_command(id, args, &self.folder, from, output, report);
+            launch::run_command(id, args, &self.folder, from, stdio, report);
         }
-        // The other end is the command's and stays blocking.
-        rustix::io::ioctl_fionbio(&said, true)?;
-        Ok(Exec { from, launch: Some(told.into()), text: vec![], output: Some(said.into()), said: vec![], pid: None })
+        Ok(Exec { from, launch: Some(told.into()), text: vec![], output, said: vec![], pid: None })
     }
 
     /// Reads on in the report of a command's launch.

@@ -25,6 +25,7 @@ use super::capabilities;
 use super::document::{Pids, Place, document, host_devices, working_dir};
 use super::program::Program;
 use super::seccomp;
+use super::stdio::Stdio;
 use super::users::identify;
 use crate::runtime::oci::cgroup::{Cgroup, Setup};
 use crate::runtime::oci::folder::PodFolder;
@@ -50,17 +51,10 @@ pub(super) struct Site<'a> {
     pub(super) hostname: &'a str,
 }
 
-/// The container's outputs, and where the report goes.
-pub(super) struct Outputs {
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
-    pub(super) report: OwnedFd,
-}
-
 /// Makes the container and reports. Called in a forked child alone, which ends here.
-pub(super) fn run(launch: &Launch, site: &Site<'_>, outputs: Outputs) -> ! {
-    let mut to = File::from(outputs.report);
-    let made = reset_signals().and_then(|()| make(launch, site, outputs.stdout, outputs.stderr));
+pub(super) fn run(launch: &Launch, site: &Site<'_>, stdio: Stdio, report: OwnedFd) -> ! {
+    let mut to = File::from(report);
+    let made = reset_signals().and_then(|()| make(launch, site, stdio));
     let report = match made {
         Ok((pid, started_at)) => Report::Running { pid, started_at },
         Err(fault) => Report::Failed(fault),
@@ -76,12 +70,12 @@ pub(super) fn run_command(
     args: &[String],
     folder: &PodFolder,
     number: (u64, u64),
-    output: OwnedFd,
+    stdio: Stdio,
     report: OwnedFd,
 ) -> ! {
     let mut to = File::from(report);
     let folder = folder.container(id);
-    let made = reset_signals().and_then(|()| join(id, args, &folder, number, output));
+    let made = reset_signals().and_then(|()| join(id, args, &folder, number, stdio));
     let report = match made {
         Ok((pid, started_at)) => Report::Running { pid, started_at },
         Err(fault) => Report::Failed(fault),
@@ -97,30 +91,35 @@ fn join(
     args: &[String],
     folder: &Path,
     (peer, number): (u64, u64),
-    output: OwnedFd,
+    stdio: Stdio,
 ) -> Result<(i32, Timestamp), Fault> {
     let what = |what: &'static str| move |e: io::Error| Fault::system(what, e);
     let text = fs::read(folder.join("config.json")).map_err(what("can't read the container's document"))?;
     let mut document: serde_json::Value =
         serde_json::from_slice(&text).map_err(|e| Fault::system("can't understand the container's document", e))?;
     document["process"]["args"] = serde_json::json!(args);
+    document["process"]["terminal"] = stdio.is_terminal().into();
+    if stdio.is_terminal() {
+        name_terminal(&mut document["process"]["env"]);
+    }
     let process = folder.join(format!("process-{peer}-{number}.json"));
     fs::write(&process, document["process"].to_string()).map_err(what("can't write a command's document"))?;
     let filter = seccomp::load(&folder.join(FILTER)).map_err(what("can't read the container's seccomp filter"))?;
     let (failed, failure) = pipe().map_err(what("can't make a pipe"))?;
-    let stdin = File::open("/dev/null").map_err(what("can't open /dev/null"))?;
-    let error = output.try_clone().map_err(what("can't share a pipe"))?;
     let failure = Rc::new(failure);
-    let built = ContainerBuilder::new(id.to_owned(), SyscallType::default())
-        .with_executor(Program { failure: Rc::clone(&failure), filter: filter.map(Rc::new) })
+    let builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
+        .with_executor(Program { failure: Rc::clone(&failure), filter: filter.map(Rc::new) });
+    let (builder, given) = stdio
+        .give(builder, folder, &format!("console-{peer}-{number}"))
+        .map_err(what("can't make a command's streams"))?;
+    let built = builder
         .with_root_path(folder)
-        .and_then(|b| {
-            let tenant = b.with_stdin(stdin).with_stdout(output).with_stderr(error).as_tenant();
-            tenant.with_process(Some(&process)).with_detach(true).build()
-        });
+        .and_then(|builder| builder.as_tenant().with_process(Some(&process)).with_detach(true).build());
     drop(failure);
     // Nobody needs it any more, and a container may be asked often.
-    let gone = fs::remove_file(&process).map_err(what("can't remove a command's document"));
+    let gone = fs::remove_file(&process)
+        .and_then(|()| given.clear(&folder.join(id)))
+        .map_err(what("can't remove what a command was made from"));
     let mut words = String::new();
     File::from(failed).read_to_string(&mut words).map_err(what("can't read a pipe"))?;
     if !words.is_empty() {
@@ -128,6 +127,7 @@ fn join(
     }
     let pid = built.map_err(|e| Fault::system("can't run a command", chain(&e)))?;
     gone?;
+    given.hand_over().map_err(what("can't hand a terminal over"))?;
     Ok((pid.as_raw(), SystemClock.now()))
 }
 
@@ -146,26 +146,32 @@ fn reset_signals() -> Result<(), Fault> {
     SigSet::empty().thread_set_mask().map_err(|e| Fault::system("can't unblock signals", e))
 }
 
-fn make(launch: &Launch, site: &Site<'_>, stdout: OwnedFd, stderr: OwnedFd) -> Result<(i32, Timestamp), Fault> {
+/// Programs at a terminal ask which one it is.
+///
+/// Source: containerd's `WithTTY`.
+fn name_terminal(env: &mut serde_json::Value) {
+    let Some(all) = env.as_array_mut() else { return };
+    all.retain(|one| one.as_str().is_none_or(|one| !one.starts_with("TERM=")));
+    all.push(TERM.into());
+}
+
+const TERM: &str = "TERM=xterm";
+
+fn make(launch: &Launch, site: &Site<'_>, stdio: Stdio) -> Result<(i32, Timestamp), Fault> {
     let folder = site.folder.container(&launch.container.id);
     let rootfs = folder.join("rootfs");
     mount_root(&launch.layers, &folder, launch.spec.privileges.privileged)
         .map_err(|e| Fault::system("can't mount the container's root file system", e))?;
     let filter = write_document(launch, site, &folder, &rootfs)?.map(Rc::new);
     let (failed, failure) = pipe().map_err(|e| Fault::system("can't make a pipe", e))?;
-    let stdin = File::open("/dev/null").map_err(|e| Fault::system("can't open /dev/null", e))?;
     let failure = Rc::new(failure);
-    let built = ContainerBuilder::new(launch.container.id.clone(), SyscallType::default())
-        .with_executor(Program { failure: Rc::clone(&failure), filter })
+    let builder = ContainerBuilder::new(launch.container.id.clone(), SyscallType::default())
+        .with_executor(Program { failure: Rc::clone(&failure), filter });
+    let (builder, given) =
+        stdio.give(builder, &folder, "console").map_err(|e| Fault::system("can't make the container's streams", e))?;
+    let built = builder
         .with_root_path(&folder)
-        .map(|b| {
-            b.with_stdin(stdin)
-                .with_stdout(stdout)
-                .with_stderr(stderr)
-                .as_init(&folder)
-                .with_systemd(false)
-                .with_detach(true)
-        })
+        .map(|builder| builder.as_init(&folder).with_systemd(false).with_detach(true))
         .and_then(|builder| builder.build())
         .and_then(|mut container| container.start().map(|()| container));
     drop(failure);
@@ -177,6 +183,7 @@ fn make(launch: &Launch, site: &Site<'_>, stdout: OwnedFd, stderr: OwnedFd) -> R
     }
     let container = built.map_err(|e| Fault::system("can't make the container", chain(&e)))?;
     let pid = container.pid().ok_or_else(|| Fault::system("can't make the container", "it has no process"))?;
+    given.hand_over().map_err(|e| Fault::system("can't hand a terminal over", e))?;
     Ok((pid.as_raw(), SystemClock.now()))
 }
 

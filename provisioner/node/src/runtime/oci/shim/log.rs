@@ -110,6 +110,10 @@ impl Stream {
         Self { name, line: vec![] }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn push(&mut self, chunk: &[u8], now: Timestamp) -> Vec<u8> {
         let mut out = vec![];
         for piece in chunk.split_inclusive(|b| *b == b'\n') {

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "fork is unsafe where threads are; a shim has one")]
 
+mod attached;
 mod cage;
 mod capabilities;
 mod containers;
@@ -16,6 +17,7 @@ mod peer;
 mod program;
 mod sandbox;
 mod seccomp;
+mod stdio;
 mod users;
 
 pub(super) use sandbox::check_sysctl;
@@ -36,6 +38,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use self::attached::Listener;
 use self::cage::{Cage, End, report};
 use self::document::Pids;
 use self::exec::Exec;
@@ -108,6 +111,8 @@ enum Ready {
     Report(String),
     ExecOutput((u64, u64)),
     ExecReport((u64, u64)),
+    /// Someone attached takes more, or has gone.
+    Attached,
 }
 
 struct Shim {
@@ -117,6 +122,8 @@ struct Shim {
     shared: Shared,
     cages: BTreeMap<String, Cage>,
     execs: Vec<Exec>,
+    /// Who still listens to the last words of containers that are forgotten.
+    parting: Vec<Listener>,
     peers: Vec<Peer>,
     next_peer: u64,
     /// Ends of processes whose launch is not reported yet.
@@ -140,6 +147,7 @@ impl Shim {
             shared,
             cages: BTreeMap::new(),
             execs: vec![],
+            parting: vec![],
             peers: vec![],
             next_peer: 0,
             unclaimed: HashMap::new(),
@@ -167,6 +175,7 @@ impl Shim {
             for ready in rest {
                 self.handle(ready, listener)?;
             }
+            self.let_go();
             self.peers.retain(|peer| !peer.is_broken());
             if self.is_over() {
                 return Ok(());
@@ -191,6 +200,10 @@ impl Shim {
                 self.hear_exec(from);
                 Ok(())
             }
+            Ready::Attached => {
+                self.listeners().for_each(Listener::flush);
+                Ok(())
+            }
             Ready::Signals | Ready::Report(_) | Ready::ExecReport(_) => Ok(()),
         }
     }
@@ -207,6 +220,8 @@ impl Shim {
             watched.extend(cage.launch.iter().map(|l| (Ready::Report(id.clone()), l.report.as_fd(), PollFlags::IN)));
             watched.extend(cage.outputs.iter().map(|o| (Ready::Output(id.clone()), o.fd(), PollFlags::IN)));
         }
+        let listening = self.cages.values().flat_map(|cage| &cage.listeners).chain(&self.parting);
+        watched.extend(listening.flat_map(Listener::watched).map(|(fd, flags)| (Ready::Attached, fd, flags)));
         for exec in &self.execs {
             let from = exec.from();
             watched.extend(exec.launch().map(|fd| (Ready::ExecReport(from), fd, PollFlags::IN)));
@@ -239,7 +254,7 @@ impl Shim {
     fn listen(&mut self, id: u64) {
         let Some(peer) = self.peers.iter_mut().find(|p| p.id == id) else { return };
         peer.flush();
-        for Request { number, ask } in peer.requests() {
+        for (Request { number, ask, .. }, files) in peer.requests() {
             let from = (id, number);
             match ask {
                 Ask::Start(launch) => self.start(*launch, from),
@@ -255,7 +270,8 @@ impl Shim {
                     let result = self.resize(&id, &limits);
                     self.answer(from, result);
                 }
-                Ask::Exec { id, args } => self.exec(&id, &args, from),
+                Ask::Exec { id, args, streams } => self.exec(&id, &args, streams.map(|wanted| (wanted, files)), from),
+                Ask::Attach { id, wanted } => self.attach(&id, wanted, files, from),
                 Ask::EndExec(number) => {
                     self.end_exec((from.0, number));
                     self.answer(from, Ok(()));
@@ -266,6 +282,20 @@ impl Shim {
                 }
                 Ask::End => self.end_all(from),
             }
+        }
+    }
+
+    fn listeners(&mut self) -> impl Iterator<Item = &mut Listener> {
+        self.cages.values_mut().flat_map(|cage| &mut cage.listeners).chain(&mut self.parting)
+    }
+
+    /// Lets those go who have heard everything, or hear no more.
+    fn let_go(&mut self) {
+        let done: Vec<_> = self.listeners().filter_map(|one| Some((one.from, one.end()?))).collect();
+        for (from, result) in done {
+            self.cages.values_mut().for_each(|cage| cage.listeners.retain(|one| one.from != from));
+            self.parting.retain(|one| one.from != from);
+            self.answer(from, result);
         }
     }
 

@@ -1,9 +1,11 @@
 //! A node agent at the other end of a shim's socket.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use crate::runtime::oci::pass;
 use crate::runtime::oci::wire::{Request, Say, decode, encode};
 
 /// More than this unread is an agent that hangs: it is dropped, and learns everything anew when it comes back.
@@ -13,6 +15,8 @@ pub(super) struct Peer {
     pub(super) id: u64,
     stream: UnixStream,
     inbox: Vec<u8>,
+    /// Files that came, for requests that are not read yet.
+    files: VecDeque<OwnedFd>,
     outbox: Vec<u8>,
     broken: bool,
 }
@@ -20,7 +24,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(id: u64, stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { id, stream, inbox: vec![], outbox: vec![], broken: false })
+        Ok(Self { id, stream, inbox: vec![], files: VecDeque::new(), outbox: vec![], broken: false })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -53,11 +57,11 @@ impl Peer {
         self.broken |= self.outbox.len() > OUTBOX_LIMIT;
     }
 
-    /// Everything asked so far. The end of the stream makes it broken.
-    pub(super) fn requests(&mut self) -> Vec<Request> {
+    /// Everything asked so far, with the files that came with it. The end of the stream makes it broken.
+    pub(super) fn requests(&mut self) -> Vec<(Request, Vec<OwnedFd>)> {
         let mut buffer = [0; 1 << 14];
         loop {
-            match self.stream.read(&mut buffer) {
+            match pass::receive(&self.stream, &mut buffer, &mut self.files) {
                 Ok(0) => self.broken = true,
                 Ok(read) => {
                     self.inbox.extend_from_slice(&buffer[..read]);
@@ -71,8 +75,11 @@ impl Peer {
         }
         let mut requests = vec![];
         loop {
-            match decode(&mut self.inbox) {
-                Ok(Some(request)) => requests.push(request),
+            match decode::<Request>(&mut self.inbox) {
+                Ok(Some(request)) => {
+                    let count = request.files.min(self.files.len());
+                    requests.push((request, self.files.drain(..count).collect()));
+                }
                 Ok(None) => return requests,
                 Err(error) => {
                     eprintln!("an agent can't be understood: {error}");
