@@ -48,6 +48,12 @@ parts! {
     Eviction = "eviction",
     /// What a container wrote.
     Log = "log",
+    /// Runs a command in a container.
+    Exec = "exec",
+    /// Listens and speaks to a container.
+    Attach = "attach",
+    /// Reaches ports inside of a pod.
+    PortForward = "portforward",
     /// Grants a token of a service account.
     Token = "token",
     /// What holds a namespace until its contents are gone.

@@ -204,8 +204,14 @@ impl Core {
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    pub(crate) fn node(&self, name: &str) -> Option<Arc<dyn NodeApi>> {
+    fn node(&self, name: &str) -> Option<Arc<dyn NodeApi>> {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The agent of a node. Errors: it is not connected.
+    pub(crate) fn agent(&self, name: &str) -> Result<Arc<dyn NodeApi>, Status> {
+        let refusal = || errors::internal(format!("the agent of node \"{name}\" is not connected to this API server"));
+        self.node(name).ok_or_else(refusal)
     }
 
     /// Completes when the server stops.

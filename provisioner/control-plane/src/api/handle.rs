@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, USER_AGENT, WARNING};
 use http::{HeaderMap, Method, Request, Response};
+use hyper::upgrade::OnUpgrade;
 use kprov_schema::decode::Target as Decoding;
 use kprov_schema::{Key, Kind, Status, Subresource};
 use serde_json::Value;
@@ -27,6 +28,7 @@ use super::path::{self, Path, Place};
 use super::query::{self, Deletion, ListOptions, Query, WriteOptions};
 use super::review::{self, Review};
 use super::stream;
+use super::streaming;
 use super::subresource;
 use super::target::Target;
 use super::user::User;
@@ -50,6 +52,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) query: Query,
+    /// The connection, where it may become another.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 impl Asked<'_> {
@@ -71,6 +75,7 @@ pub(crate) async fn handle(
         path: parts.uri.path(),
         headers: &parts.headers,
         query: Query::parse(parts.uri.query().unwrap_or_default()),
+        upgrade: parts.extensions.get().cloned(),
     };
     let mut body = std::pin::pin!(body);
     let mut response = match answer(core, &asked, body.as_mut(), certificate).await {
@@ -156,7 +161,7 @@ async fn dispatched(
     target: Target,
 ) -> Result<Response<Body>, Status> {
     if !place.subresource.is_empty() {
-        return part(core, asked, body, user, &target).await;
+        return part(core, asked, body, user, place, &target).await;
     }
     match (asked.method.as_str(), target.key.name.is_empty() || place.watch) {
         ("GET", false) => read(core, asked, &target).await,
@@ -450,9 +455,16 @@ async fn part(
     asked: &Asked<'_>,
     body: impl Incoming,
     user: &User,
+    place: &Place,
     target: &Target,
 ) -> Result<Response<Body>, Status> {
     let Some(named) = target.part else { return Err(errors::no_such_path()) };
+    if let Some(streams) = streaming::find(named) {
+        if !matches!(*asked.method, Method::GET | Method::POST) {
+            return Err(errors::method_not_allowed());
+        }
+        return streaming::connect(streaming::Request { core, asked, user, place, target }, streams).await;
+    }
     match (asked.method.as_str(), named) {
         ("GET", Subresource::Log) => logs::logs(core, target, &asked.query).await,
         ("POST", _) => acted(core, asked, body, user, target, named).await,

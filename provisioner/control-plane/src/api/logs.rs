@@ -3,13 +3,13 @@
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use kprov_schema::{FieldError, Object, Status};
-use serde_json::Value;
+use kprov_schema::{FieldError, Status};
 
 use super::body::Body;
 use super::core::Core;
 use super::errors;
 use super::query::Query;
+use super::streaming::container;
 use super::target::Target;
 use crate::client::node::LogOptions;
 
@@ -26,9 +26,7 @@ pub(crate) async fn logs(core: &Core, target: &Target, query: &Query) -> Result<
         *answer.status_mut() = StatusCode::NO_CONTENT;
         return Ok(answer);
     }
-    let node = core
-        .node(name)
-        .ok_or_else(|| errors::internal(format!("the agent of node \"{name}\" is not connected to this API server")))?;
+    let node = core.agent(name)?;
     Ok(text(Body::stream(node.logs(pod.clone(), options).await?)))
 }
 
@@ -80,39 +78,4 @@ fn options(query: &Query, pod: &str, now: Timestamp) -> Result<LogOptions, Statu
         tail_lines: count(tail),
         limit_bytes: count(limit),
     })
-}
-
-/// The container that is meant: the one named, or the pod's only one.
-fn container(named: &str, pod: &Object) -> Result<String, Status> {
-    let names = |list: &str| -> Vec<String> {
-        let containers = pod.at(&["spec", list]).and_then(Value::as_array);
-        let names = containers.into_iter().flatten().filter_map(|one| one["name"].as_str());
-        names.map(str::to_owned).collect()
-    };
-    let (main, init, debug) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
-    if !named.is_empty() {
-        let there = [&main, &init, &debug].into_iter().flatten().any(|one| one == named);
-        let refusal = || errors::bad_request(format!("container {named} is not valid for pod {}", pod.name()));
-        return there.then(|| named.to_owned()).ok_or_else(refusal);
-    }
-    if let [only] = main.as_slice()
-        && init.is_empty()
-        && debug.is_empty()
-    {
-        return Ok(only.clone());
-    }
-    if let Some(default) = pod.annotation("kubectl.kubernetes.io/default-container")
-        && main.iter().any(|one| one == default)
-    {
-        return Ok(default.to_owned());
-    }
-    let mut message =
-        format!("a container name must be specified for pod {}, choose one of: [{}]", pod.name(), main.join(" "));
-    if !init.is_empty() {
-        message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-    }
-    if !debug.is_empty() {
-        message.push_str(&format!(" or one of the ephemeral containers: [{}]", debug.join(" ")));
-    }
-    Err(errors::bad_request(message))
 }

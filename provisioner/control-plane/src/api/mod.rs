@@ -32,6 +32,7 @@ mod registry;
 mod review;
 mod serve;
 mod stream;
+mod streaming;
 mod subresource;
 #[cfg(test)]
 mod tables;

@@ -35,15 +35,15 @@ fn config_map(name: &str) -> Object {
     object(json!({"metadata": {"name": name}}))
 }
 
-fn in_default(name: &str) -> Key {
+pub(crate) fn in_default(name: &str) -> Key {
     Key::new("default", name)
 }
 
-async fn make(client: &Client, plural: &'static str, value: Value) -> Arc<Object> {
+pub(crate) async fn make(client: &Client, plural: &'static str, value: Value) -> Arc<Object> {
     client.create(&core(plural), &in_default(""), None, object(value)).await.unwrap()
 }
 
-async fn with_account(server: &Server) -> Client {
+pub(crate) async fn with_account(server: &Server) -> Client {
     let admin = server.client(User::admin());
     make(&admin, "serviceaccounts", json!({"metadata": {"name": "default"}})).await;
     admin

@@ -11,4 +11,5 @@ mod policies;
 mod quota;
 mod roles;
 mod store;
+mod streams;
 mod world;

@@ -54,6 +54,9 @@ impl Rules for Pod {
         Subresource::Binding,
         Subresource::Eviction,
         Subresource::Log,
+        Subresource::Exec,
+        Subresource::Attach,
+        Subresource::PortForward,
         Subresource::EphemeralContainers,
         Subresource::Resize,
     ];
