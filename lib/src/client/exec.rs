@@ -99,7 +99,7 @@ impl Client {
             kube::Error::UpgradeConnection(why) => ClientError::Setup {
                 what: doing.to_owned(),
                 why: format!("{} does not offer it over a WebSocket ({why})", self.peer().server),
-                next: "use a server that does: Kubernetes does since 1.31, kprov's own does not yet".to_owned(),
+                next: "use a server that does: Kubernetes does since 1.31, and kprov's own".to_owned(),
             },
             error => self.failed(doing, error),
         }

@@ -11,6 +11,7 @@ mod image;
 mod ingress;
 mod loss;
 mod services;
+mod streams;
 mod workloads;
 
 use std::io::{Read, Write};
