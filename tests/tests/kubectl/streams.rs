@@ -231,7 +231,8 @@ spec:
     command:
     - sh
     - -c
-    - 'mkdir /www; seq 1 200000 > /www/index.html; nc -ll -p 9000 -e cat & exec httpd -f -p 127.0.0.1:8080 -h /www'
+    - 'mkdir /www; seq 1 200000 > /www/index.html; nc -ll -p 9000 -e cat & httpd -p 127.0.0.1:8082 -h /www;
+      exec httpd -f -p 8080 -h /www'
     ports: [{containerPort: 8080, name: http}]
     readinessProbe: {exec: {command: [sh, -c, 'wget -q -O /dev/null 127.0.0.1:8080/']}, periodSeconds: 1}
 ---
@@ -276,7 +277,7 @@ fn ports_of_pods_are_reached() {
     cluster.k("wait --for=condition=Ready pod/web --timeout=60s").unwrap();
     let page: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
     for protocol in PROTOCOLS {
-        for (what, port) in [("pod/web", 8080), ("service/web", 80)] {
+        for (what, port) in [("pod/web", 8082), ("service/web", 80)] {
             let forwarded = Forwarded::to(&cluster, protocol, what, port);
             std::thread::scope(|scope| {
                 for _ in 0..8 {
@@ -306,6 +307,27 @@ fn ports_of_pods_are_reached() {
         assert!(told.contains("Connection refused"), "{told}");
     }
     the_library_does_the_same(&cluster, &page);
+    requests_are_passed_on(&cluster, &page);
+}
+
+/// What `kubectl proxy` shows of pods and services.
+fn requests_are_passed_on(cluster: &TestCluster, page: &str) {
+    let get = |path: &str| cluster.kubectl(&["get", "--raw", &format!("/api/v1/namespaces/default/{path}")]);
+    for path in
+        ["pods/web/proxy/", "pods/web:8080/proxy/index.html", "services/web/proxy/", "services/http:web:80/proxy/"]
+    {
+        assert!(get(path).unwrap() == page, "{path}");
+    }
+    for (path, words) in [
+        ("pods/web:1/proxy/", "error trying to reach service: dial tcp"),
+        ("pods/web/proxy/none", "the server could not find the requested resource"),
+        ("pods/none/proxy/", "pods \"none\" not found"),
+        ("services/web:81/proxy/", "no service port 81 found for service \"web\""),
+        ("services/web:other/proxy/", "no endpoints available for service \"web:other\""),
+    ] {
+        let told = get(path).unwrap_err().to_string();
+        assert!(told.contains(words), "{path}: {told}");
+    }
 }
 
 /// kube speaks in channels where kubectl does in streams.

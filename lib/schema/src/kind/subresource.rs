@@ -54,6 +54,8 @@ parts! {
     Attach = "attach",
     /// Reaches ports inside of a pod.
     PortForward = "portforward",
+    /// Passes requests on to a pod.
+    Proxy = "proxy",
     /// Grants a token of a service account.
     Token = "token",
     /// What holds a namespace until its contents are gone.

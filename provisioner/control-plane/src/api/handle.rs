@@ -25,6 +25,7 @@ use super::logs;
 use super::media::{Format, Wanted};
 use super::owners::Owners;
 use super::path::{self, Path, Place};
+use super::proxy;
 use super::query::{self, Deletion, ListOptions, Query, WriteOptions};
 use super::review::{self, Review};
 use super::stream;
@@ -52,6 +53,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) query: Query,
+    /// The query as it was sent.
+    pub(crate) query_text: Option<&'a str>,
     /// The connection, where it may become another.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
@@ -75,6 +78,7 @@ pub(crate) async fn handle(
         path: parts.uri.path(),
         headers: &parts.headers,
         query: Query::parse(parts.uri.query().unwrap_or_default()),
+        query_text: parts.uri.query(),
         upgrade: parts.extensions.get().cloned(),
     };
     let mut body = std::pin::pin!(body);
@@ -217,7 +221,8 @@ fn target(core: &Core, place: &Place) -> Result<Target, Status> {
             Subresource::parse(name).filter(|part| subresource::has(kind, *part)).ok_or_else(errors::no_such_path)?,
         ),
     };
-    if !fits || !place.rest.is_empty() {
+    // What is behind a proxy is a path of its own.
+    if !fits || !(place.rest.is_empty() || part == Some(Subresource::Proxy)) {
         return Err(errors::no_such_path());
     }
     Ok(Target { kind: kind.clone(), key: Key::new(place.namespace.as_str(), place.name.as_str()), part })
@@ -459,6 +464,9 @@ async fn part(
     target: &Target,
 ) -> Result<Response<Body>, Status> {
     let Some(named) = target.part else { return Err(errors::no_such_path()) };
+    if named == Subresource::Proxy {
+        return proxy::proxied(core, asked, body, target).await;
+    }
     if let Some(streams) = streaming::find(named) {
         if !matches!(*asked.method, Method::GET | Method::POST) {
             return Err(errors::method_not_allowed());

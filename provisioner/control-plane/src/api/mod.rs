@@ -25,6 +25,7 @@ mod logs;
 mod media;
 mod owners;
 mod path;
+mod proxy;
 mod query;
 mod rbac;
 mod ready;

@@ -1,6 +1,7 @@
 //! What the API server asks of a node agent on behalf of a client: what a container wrote, and streams to a pod.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -111,6 +112,8 @@ pub trait NodeApi: Send + Sync + 'static {
         task: Task,
         wanted: Wanted,
     ) -> BoxFuture<'_, Result<Start, Status>>;
+    /// Connects to an address as the node itself does; `Err` says why it can't be reached.
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, Result<TcpStream, String>>;
     /// What is needed to reach the ports of a pod, which must be running.
     fn ports(&self, pod: Arc<Object>) -> BoxFuture<'_, Result<Dial, Status>>;
 }

@@ -1,6 +1,7 @@
 //! What a request for streams to a pod is refused for, in which order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use kprov_control_plane::api::{Server, User};
 use kprov_control_plane::client::node::{Dial, LogOptions, NodeApi, Start, Task, Wanted};
 use kprov_schema::{Object, Status};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::api::{in_default, make, start, with_account};
 
@@ -35,6 +37,10 @@ impl NodeApi for Idle {
         _wanted: Wanted,
     ) -> BoxFuture<'_, Result<Start, Status>> {
         Box::pin(async move { Err(Status::failure(500, "", format!("container not found ({container:?})"))) })
+    }
+
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, Result<TcpStream, String>> {
+        Box::pin(async move { TcpStream::connect(to).await.map_err(|error| error.to_string()) })
     }
 
     fn ports(&self, _pod: Arc<Object>) -> BoxFuture<'_, Result<Dial, Status>> {

@@ -34,6 +34,7 @@ pub mod view;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,7 @@ use kprov_control_plane::client::node::{Dial, LogOptions, NodeApi, Start, Task, 
 use kprov_control_plane::client::{Client, Selection};
 use kprov_control_plane::world::World;
 use kprov_schema::{Object, Resource, Status};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -250,6 +252,10 @@ impl NodeApi for Agent {
         wanted: Wanted,
     ) -> BoxFuture<'_, Result<Start, Status>> {
         Box::pin(async move { session::session(&self.context, &pod, container, task, wanted).await })
+    }
+
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, Result<TcpStream, String>> {
+        Box::pin(async move { session::connect(&self.context, to).await })
     }
 
     fn ports(&self, pod: Arc<Object>) -> BoxFuture<'_, Result<Dial, Status>> {

@@ -1,12 +1,14 @@
 //! Streams to the containers and ports of the node's pods, for the API server.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kprov_control_plane::client::node::{Dial, Start, Task, Wanted};
 use kprov_schema::{Object, Status};
 use serde::Deserialize;
+use tokio::net::TcpStream;
 
 use super::{Context, chain};
 use crate::net::PodNetwork;
@@ -66,6 +68,15 @@ pub async fn ports(context: &Context, object: &Object) -> Result<Dial, Status> {
             network.dial(inside, port).await.map_err(|error| unreached(port, &error))
         })
     }))
+}
+
+/// Connects to an address as the node does.
+pub async fn connect(context: &Context, to: SocketAddr) -> Result<TcpStream, String> {
+    match context.network.connect(to).await {
+        Ok(Some(stream)) => Ok(stream),
+        Ok(None) => Err(format!("dial tcp {to}: nothing listens in simulated pods")),
+        Err(error) => Err(format!("dial tcp {to}: {error}")),
+    }
 }
 
 fn unreached(port: u16, error: &io::Error) -> String {

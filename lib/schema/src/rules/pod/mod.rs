@@ -57,6 +57,7 @@ impl Rules for Pod {
         Subresource::Exec,
         Subresource::Attach,
         Subresource::PortForward,
+        Subresource::Proxy,
         Subresource::EphemeralContainers,
         Subresource::Resize,
     ];

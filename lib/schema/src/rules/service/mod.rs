@@ -53,7 +53,7 @@ const AFFINITY_SECONDS: i32 = 10_800;
 
 impl Rules for Service {
     const META: MetaRules = MetaRules::COMMON.named(NameRule::Label);
-    const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status];
+    const SUBRESOURCES: &'static [Subresource] = &[Subresource::Status, Subresource::Proxy];
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
         table::text("Type", TYPE, |it, _| kind(it).into()),
