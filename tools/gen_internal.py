@@ -25,7 +25,14 @@ ROOTS = [
     ("core", "SecurityContext"),
     ("core", "Taint"),
     ("core", "VolumeNodeAffinity"),
+    ("flowcontrol", "FlowSchemaSpec"),
+    ("flowcontrol", "PriorityLevelConfigurationSpec"),
+    ("networking", "ParentReference"),
     ("policy", "PodDisruptionBudgetSpec"),
+    ("resource", "ResourceClaimSpec"),
+    ("resource", "ResourceClaimTemplateSpec"),
+    ("storage", "CSINodeDriver"),
+    ("storage", "VolumeAttachmentSpec"),
 ]
 # Pointers that are never nil, since the conversion to the internal type sets them.
 ALWAYS = {("PodSpec", "SecurityContext")}

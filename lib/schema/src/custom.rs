@@ -155,6 +155,11 @@ pub(crate) fn rule_error(schema: &Value, index: usize) -> Option<String> {
     rules::wrong(schema, index)
 }
 
+/// Why an expression in CEL over some variables is not understood, as far as that is known without their types.
+pub(crate) fn expression_error(expression: &str, variables: &[&str]) -> Option<String> {
+    rules::expression_error(expression, variables)
+}
+
 /// Defaults that the schema itself would not take, or that have fields it does not know.
 pub(crate) fn wrong_defaults(schema: &Value, at: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();

@@ -425,6 +425,8 @@ pub enum NameRule {
     ConfigKey,
     /// A label key, with or without a prefix.
     Qualified,
+    /// An IP address in its canonical form.
+    Address,
 }
 
 impl NameRule {
@@ -445,6 +447,7 @@ impl NameRule {
             Self::Path => path_segment(name, prefix),
             Self::ConfigKey => config_map_key(name),
             Self::Qualified => qualified(name),
+            Self::Address => canonical_ip(name),
         }
     }
 }

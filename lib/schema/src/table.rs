@@ -62,6 +62,12 @@ pub const fn integer<T>(name: &'static str, description: &'static str, cell: fn(
     Column { name, kind: "integer", format: "", priority: 0, description, cell }
 }
 
+/// A column of truths that is always shown.
+#[must_use]
+pub const fn truth<T>(name: &'static str, description: &'static str, cell: fn(&T, Timestamp) -> Value) -> Column<T> {
+    Column { name, kind: "boolean", format: "", priority: 0, description, cell }
+}
+
 fn name_cell<T: Metadata<Ty = ObjectMeta>>(object: &T, _: Timestamp) -> Value {
     object.metadata().name.clone().unwrap_or_default().into()
 }

@@ -23,3 +23,8 @@ impl Rules {
 pub(super) fn wrong(_: &Value, _: usize) -> Option<String> {
     Some("rules in CEL need the feature `cel`".to_owned())
 }
+
+/// Nothing is known of it.
+pub(super) fn expression_error(_: &str, _: &[&str]) -> Option<String> {
+    None
+}

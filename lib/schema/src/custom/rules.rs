@@ -79,6 +79,55 @@ pub(super) fn wrong(schema: &Value, index: usize) -> Option<String> {
     }
 }
 
+/// Why an expression over some variables is not understood; what they are is not known.
+pub(super) fn expression_error(expression: &str, variables: &[&str]) -> Option<String> {
+    let own = serde_json::json!({"x-kubernetes-validations": [{"rule": expression}]});
+    let compiled = compile_schema(&own);
+    match compiled.validations.first()? {
+        Err(CompilationError::Parse { source, .. }) => Some(source.to_string().replace("\n| ", "\n | ")),
+        Err(other) => Some(other.to_string()),
+        Ok(result) => {
+            let mut known: Vec<&str> = variables.to_vec();
+            undeclared(&result.program.expression().expr, &mut known).map(|name| {
+                let why = format!("undeclared reference to '{name}' (in container '')");
+                pointed(expression, &name, &why)
+            })
+        }
+    }
+}
+
+/// The first name in an expression that stands for nothing.
+fn undeclared<'a>(expr: &'a Expr, known: &mut Vec<&'a str>) -> Option<String> {
+    match expr {
+        Expr::Ident(name) => (!known.contains(&name.as_str())).then(|| name.clone()),
+        Expr::Select(select) => undeclared(&select.operand.expr, known),
+        Expr::Call(call) => {
+            let mut parts = call.target.iter().map(|target| &target.expr).chain(call.args.iter().map(|one| &one.expr));
+            parts.find_map(|inner| undeclared(inner, known))
+        }
+        Expr::List(list) => list.elements.iter().find_map(|one| undeclared(&one.expr, known)),
+        Expr::Map(map) => map.entries.iter().find_map(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => {
+                undeclared(&entry.key.expr, known).or_else(|| undeclared(&entry.value.expr, known))
+            }
+            EntryExpr::StructField(_) => None,
+        }),
+        Expr::Comprehension(all) => {
+            if let Some(name) = undeclared(&all.iter_range.expr, known) {
+                return Some(name);
+            }
+            let own = [Some(&all.iter_var), all.iter_var2.as_ref(), Some(&all.accu_var)];
+            let before = known.len();
+            known.extend(own.into_iter().flatten().map(String::as_str));
+            let parts = [&all.accu_init, &all.loop_cond, &all.loop_step, &all.result];
+            let found = parts.into_iter().find_map(|inner| undeclared(&inner.expr, known));
+            known.truncate(before);
+            found
+        }
+        Expr::Unspecified | Expr::Literal(_) | Expr::Struct(_) => None,
+    }
+}
+
 /// The schema of what an expression leads to, as far as it is known; fields that lead nowhere are noted.
 fn typed<'a>(expr: &Expr, schema: &'a Value, unknown: &mut Vec<String>) -> Option<&'a Value> {
     match expr {
@@ -130,9 +179,20 @@ fn typed<'a>(expr: &Expr, schema: &'a Value, unknown: &mut Vec<String>) -> Optio
 
 /// Where in a rule a field stands that the schema does not have.
 fn undefined(rule: &str, field: &str) -> String {
-    let lines = || rule.lines().enumerate();
-    let found = lines().find_map(|(line, text)| Some((line, text, text.find(&format!(".{field}"))?)));
-    let (line, text, column) = found.unwrap_or((0, rule, 0));
+    pointed(rule, &format!(".{field}"), &format!("undefined field '{field}'"))
+}
+
+/// A complaint about what stands at a text in an expression, with the line and a mark below it.
+fn pointed(expression: &str, what: &str, why: &str) -> String {
+    let lines = || expression.lines().enumerate();
+    let found = lines().find_map(|(line, text)| Some((line, text, text.find(what)?)));
+    let (line, text, column) = found.unwrap_or((0, expression, 0));
     let dots = ".".repeat(text[..column].chars().count());
-    format!("ERROR: <input>:{}:{}: undefined field '{field}'\n | {text}\n | {dots}^", line + 1, dots.len() + 1)
+    format!(
+        "ERROR: <input>:{}:{}: {why}
+ | {text}
+ | {dots}^",
+        line + 1,
+        dots.len() + 1
+    )
 }

@@ -11,12 +11,18 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
+use k8s_openapi::api::networking::v1::{IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
 use super::Kind;
 
@@ -40,6 +46,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<ValidatingAdmissionPolicy>(),
     Kind::of::<ValidatingAdmissionPolicyBinding>(),
     Kind::of::<CustomResourceDefinition>(),
+    Kind::of::<APIService>(),
     Kind::of::<ControllerRevision>(),
     Kind::of::<DaemonSet>(),
     Kind::of::<Deployment>(),
@@ -52,14 +59,28 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Lease>(),
     Kind::of::<EndpointSlice>(),
     Kind::of::<events::v1::Event>(),
+    Kind::of::<FlowSchema>(),
+    Kind::of::<PriorityLevelConfiguration>(),
+    Kind::of::<IPAddress>(),
     Kind::of::<Ingress>(),
     Kind::of::<IngressClass>(),
     Kind::of::<NetworkPolicy>(),
+    Kind::of::<ServiceCIDR>(),
+    Kind::of::<RuntimeClass>(),
     Kind::of::<PodDisruptionBudget>(),
     Kind::of::<ClusterRole>(),
     Kind::of::<ClusterRoleBinding>(),
     Kind::of::<Role>(),
     Kind::of::<RoleBinding>(),
+    Kind::of::<DeviceClass>(),
+    Kind::of::<ResourceClaim>(),
+    Kind::of::<ResourceClaimTemplate>(),
+    Kind::of::<ResourceSlice>(),
     Kind::of::<PriorityClass>(),
+    Kind::of::<CSIDriver>(),
+    Kind::of::<CSINode>(),
+    Kind::of::<CSIStorageCapacity>(),
     Kind::of::<StorageClass>(),
+    Kind::of::<VolumeAttachment>(),
+    Kind::of::<VolumeAttributesClass>(),
 ];

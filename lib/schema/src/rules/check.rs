@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::meta;
 use crate::names;
@@ -127,6 +128,13 @@ impl Errors {
         self.found.push(FieldError::new(FieldErrorKind::Invalid, at, detail));
     }
 
+    /// A value may not change.
+    pub(crate) fn immutable<T: PartialEq + Serialize>(&mut self, at: impl Place, new: &T, old: &T) {
+        if new != old {
+            self.invalid(at, json!(new), "field is immutable");
+        }
+    }
+
     /// A text has every one of these complaints.
     pub(crate) fn all(&mut self, at: impl Place, text: &str, complaints: Vec<String>) {
         self.found.extend(complaints.iter().map(|why| FieldError::invalid_text(at, text, why)));
@@ -138,7 +146,7 @@ impl Errors {
     }
 
     /// A value is not one of a closed set.
-    pub(crate) fn not_supported(&mut self, at: impl Place, value: &str, supported: &[&str]) {
+    pub(crate) fn not_supported(&mut self, at: impl Place, value: impl Into<Value>, supported: &[&str]) {
         self.found.push(FieldError::not_supported(at, &value.into(), supported));
     }
 

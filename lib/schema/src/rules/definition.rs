@@ -8,6 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::Value;
 
 use super::fields::{fill, list};
+use super::parts;
 use crate::custom::format;
 use crate::kind::{Column, Reset, Rules, STATUS_ALONE, Subresource, Write};
 use crate::meta::MetaRules;
@@ -63,10 +64,7 @@ impl Rules for CustomResourceDefinition {
             }
             (Some(old), Write::Status) => {
                 self.spec.clone_from(&old.spec);
-                self.metadata.labels.clone_from(&old.metadata.labels);
-                self.metadata.annotations.clone_from(&old.metadata.annotations);
-                self.metadata.finalizers.clone_from(&old.metadata.finalizers);
-                self.metadata.owner_references.clone_from(&old.metadata.owner_references);
+                parts::keep_metadata(&mut self.metadata, &old.metadata);
             }
             (Some(old), Write::Main | Write::Other(_)) => {
                 self.status.clone_from(&old.status);

@@ -51,3 +51,11 @@ pub(crate) fn prepare_spec<S: Clone + PartialEq + Serialize>(
 ) {
     prepare((metadata, spec, &mut ()), old.map(|(metadata, spec)| (metadata, spec, &())), write);
 }
+
+/// Keeps the metadata of an object whose status brings nothing but itself; see [`crate::kind::STATUS_ALONE`].
+pub(crate) fn keep_metadata(metadata: &mut ObjectMeta, old: &ObjectMeta) {
+    metadata.labels.clone_from(&old.labels);
+    metadata.annotations.clone_from(&old.annotations);
+    metadata.finalizers.clone_from(&old.finalizers);
+    metadata.owner_references.clone_from(&old.owner_references);
+}

@@ -54,10 +54,7 @@ impl Rules for PriorityClass {
     const COLUMNS: &'static [Column<Self>] = &[
         table::name(),
         table::integer("Value", VALUE, |it, _| it.value.unwrap_or_default().into()),
-        Column {
-            kind: "boolean",
-            ..table::text("Global-Default", GLOBAL_DEFAULT, |it, _| it.global_default.unwrap_or_default().into())
-        },
+        table::truth("Global-Default", GLOBAL_DEFAULT, |it, _| it.global_default.unwrap_or_default().into()),
         table::age(),
         table::text("PreemptionPolicy", POLICY, |it, _| text(&it.preemption_policy).into()),
     ];

@@ -50,11 +50,7 @@ impl Rules for StorageClass {
 
     fn validate(&self, old: Option<&Self>, _: Write) -> Vec<FieldError> {
         let mut errors = Errors::default();
-        let at = Path::root("provisioner");
-        if errors.filled(&at, &self.provisioner) {
-            let lower = self.provisioner.to_lowercase();
-            errors.all(&at, &lower, names::qualified(&lower));
-        }
+        provisioner(&mut errors, &Path::root("provisioner"), &self.provisioner);
         parameters(&mut errors, &Path::root("parameters"), self.parameters.as_ref());
         let policy = text(&self.reclaim_policy);
         if !policy.is_empty() {
@@ -89,7 +85,16 @@ fn named(class: &StorageClass) -> String {
     if DEFAULT.iter().any(says) { format!("{name} (default)") } else { name }
 }
 
-fn parameters(errors: &mut Errors, at: &Path<'_>, parameters: Option<&BTreeMap<String, String>>) {
+/// Checks the name of what makes the storage of a class.
+pub(crate) fn provisioner(errors: &mut Errors, at: &Path<'_>, name: &str) {
+    if errors.filled(at, name) {
+        let lower = name.to_lowercase();
+        errors.all(at, &lower, names::qualified(&lower));
+    }
+}
+
+/// Checks what a class tells who makes its storage.
+pub(crate) fn parameters(errors: &mut Errors, at: &Path<'_>, parameters: Option<&BTreeMap<String, String>>) {
     let (max, bytes) = PARAMETERS;
     let Some(parameters) = parameters else { return };
     if parameters.len() > max {
@@ -144,13 +149,10 @@ fn topology<'a>(errors: &mut Errors, at: &Path<'_>, term: &'a TopologySelectorTe
 
 fn frozen(errors: &mut Errors, new: &StorageClass, old: &StorageClass) {
     let filled = |class: &StorageClass| class.parameters.clone().unwrap_or_default();
-    let fields = [
-        ("parameters", filled(new) != filled(old), json!(new.parameters)),
-        ("provisioner", new.provisioner != old.provisioner, json!(new.provisioner)),
-        ("reclaimPolicy", new.reclaim_policy != old.reclaim_policy, json!(new.reclaim_policy)),
-        ("volumeBindingMode", new.volume_binding_mode != old.volume_binding_mode, json!(new.volume_binding_mode)),
-    ];
-    for (field, _, value) in fields.into_iter().filter(|(_, changed, _)| *changed) {
-        errors.invalid(&Path::root(field), value, "field is immutable");
+    if filled(new) != filled(old) {
+        errors.invalid(&Path::root("parameters"), json!(new.parameters), "field is immutable");
     }
+    errors.immutable(&Path::root("provisioner"), &new.provisioner, &old.provisioner);
+    errors.immutable(&Path::root("reclaimPolicy"), &new.reclaim_policy, &old.reclaim_policy);
+    errors.immutable(&Path::root("volumeBindingMode"), &new.volume_binding_mode, &old.volume_binding_mode);
 }

@@ -264,7 +264,7 @@ fn status(errors: &mut Errors, claim: &PersistentVolumeClaim) {
     for (name, state) in status.allocated_resource_statuses.iter().flatten() {
         resource_name(errors, &states_at, name);
         if !RESIZES.contains(&state.as_str()) {
-            errors.not_supported(&states_at, name, RESIZES);
+            errors.not_supported(&states_at, name.as_str(), RESIZES);
         }
     }
     let allocated_at = at.child("allocatedResources");

@@ -27,6 +27,7 @@ fn protect(kind: &Kind, object: &mut Object) {
     let finalizer = match kind.kind.as_ref() {
         "PersistentVolume" => "kubernetes.io/pv-protection",
         "PersistentVolumeClaim" => "kubernetes.io/pvc-protection",
+        "VolumeAttributesClass" => "kubernetes.io/vac-protection",
         _ => return,
     };
     let finalizers: Vec<&str> = object.finalizers().chain([finalizer]).collect();

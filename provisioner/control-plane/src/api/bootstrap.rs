@@ -1,12 +1,17 @@
 //! What every cluster has from its first moment on.
 
+mod groups;
+mod priorities;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Endpoints, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kprov_schema::conditions;
 use kprov_schema::rules::priority_class::SYSTEM_CLASSES;
-use kprov_schema::{Key, Object, Resource, Status};
+use kprov_schema::{Key, Object, Resource, Status, Subresource};
 use serde_json::{Value, json};
 
 use super::core::Core;
@@ -34,6 +39,9 @@ pub(crate) async fn bootstrap(core: &Arc<Core>, port: u16) -> Result<(), Status>
         });
         ensure::<PriorityClass>(core, &client, object).await?;
     }
+    priorities::ensure(core).await?;
+    groups::ensure(core, &client).await?;
+    service_range(core, &client).await?;
     let address = core.config.advertise;
     ensure::<Service>(core, &client, service(&core.config.service_address().to_string(), port)).await?;
     // Nobody else reaches a loopback address, so the service then has no endpoint.
@@ -92,6 +100,29 @@ async fn ensure<T: k8s_openapi::Resource>(core: &Core, client: &InProcess, objec
         new.set(&["spec", "ports"], ports.clone());
     }
     client.update(resource, None, new).await.map(|_| ())
+}
+
+/// Makes the range that service addresses come from, and says that it is ready.
+async fn service_range(core: &Arc<Core>, client: &InProcess) -> Result<(), Status> {
+    let (resource, key) = (Resource::of::<ServiceCIDR>(), Key::new("", "kubernetes"));
+    let range = |rest: Value| {
+        let mut object =
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}});
+        object.as_object_mut().into_iter().for_each(|map| map.extend(rest.as_object().cloned().unwrap_or_default()));
+        object
+    };
+    ensure::<ServiceCIDR>(core, client, range(json!({"spec": {"cidrs": [core.config.services.to_string()]}}))).await?;
+    if conditions::is_true(&*client.get(&resource, &key).await?, "Ready") {
+        return Ok(());
+    }
+    let ready = json!({
+        "type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": errors::seconds(core.world.clock.now()),
+    });
+    let controller = InProcess::new(core.clone(), User::component("system:apiserver"))
+        .managing_as("kubernetes-service-cidr-controller");
+    let status = range(json!({"status": {"conditions": [ready]}}));
+    controller.apply_part(&resource, &key, Subresource::Status, &status).await
 }
 
 fn service(address: &str, port: u16) -> Value {

@@ -37,6 +37,25 @@ impl InProcess {
         Self { core, user, options: WriteOptions { dry_run: false, validation, manager, force: false } }
     }
 
+    /// The same under another name as the owner of fields.
+    pub(crate) fn managing_as(mut self, manager: &str) -> Self {
+        manager.clone_into(&mut self.options.manager);
+        self
+    }
+
+    /// Applies what it has to say about a part of an object.
+    pub(crate) async fn apply_part(
+        &self,
+        resource: &Resource,
+        key: &Key,
+        part: Subresource,
+        object: &Value,
+    ) -> Result<(), Status> {
+        let target = self.target("patch", resource, key, Some(part))?;
+        let config = object.to_string();
+        verbs::apply::apply(&self.core, &self.user, &target, config.as_bytes(), &self.options).await.map(|_| ())
+    }
+
     fn target(
         &self,
         verb: &'static str,

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{
     Namespace, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplate, ReplicationController, ResourceQuota,
     Service, ServiceAccount,
 };
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, StorageClass, VolumeAttachment, VolumeAttributesClass};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kprov_schema::{Kind, Object, Resource};
 use serde_json::{Value, json};
@@ -64,7 +65,15 @@ const LIFECYCLES: &[(Resource, Lifecycle)] = &[
             ..PLAIN
         },
     ),
+    (Resource::of::<DeviceClass>(), RETURNED),
+    (Resource::of::<ResourceClaim>(), RETURNED),
+    (Resource::of::<ResourceClaimTemplate>(), RETURNED),
+    (Resource::of::<ResourceSlice>(), RETURNED),
+    (Resource::of::<CSIDriver>(), RETURNED),
+    (Resource::of::<CSINode>(), RETURNED),
     (Resource::of::<StorageClass>(), RETURNED),
+    (Resource::of::<VolumeAttachment>(), RETURNED),
+    (Resource::of::<VolumeAttributesClass>(), RETURNED),
 ];
 
 /// How objects of a kind end.

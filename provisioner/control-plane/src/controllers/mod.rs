@@ -3,6 +3,7 @@
 //! A controller is a pure function from a key, the caches and the time to actions; the one [`machinery::runner`] does the
 //! rest.
 
+pub mod api_services;
 pub mod autoscaler;
 pub mod binding;
 pub mod cronjob;
@@ -13,6 +14,7 @@ pub mod endpoints;
 pub mod endpoints_mirror;
 pub mod endpointslice;
 pub mod event_expiry;
+pub mod flow_schemas;
 pub mod garbage;
 pub mod ingress;
 pub mod job;
@@ -62,6 +64,7 @@ impl Row {
 
 /// Every controller.
 pub const CONTROLLERS: &[Row] = &[
+    Row::of::<api_services::ApiServices>(),
     Row::of::<autoscaler::Autoscalers>(),
     Row::of::<binding::ClaimBinding>(),
     Row::of::<binding::VolumePhases>(),
@@ -72,6 +75,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<endpoints::EndpointsOfServices>(),
     Row::of::<endpointslice::SlicesOfServices>(),
     Row::of::<event_expiry::EventExpiry>(),
+    Row::of::<flow_schemas::FlowSchemas>(),
     Row::of::<garbage::Garbage>(),
     Row::of::<ingress::Ingresses>(),
     Row::of::<job::Jobs>(),
@@ -81,6 +85,7 @@ pub const CONTROLLERS: &[Row] = &[
     Row::of::<pod_eviction::PodEviction>(),
     Row::of::<pod_garbage::PodGarbage>(),
     Row::of::<pod_ranges::PodRanges>(),
+    Row::of::<protection::AttributesClassProtection>(),
     Row::of::<protection::ClaimProtection>(),
     Row::of::<protection::VolumeProtection>(),
     Row::of::<provisioner::LocalVolumes>(),

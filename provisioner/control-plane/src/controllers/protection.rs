@@ -1,10 +1,12 @@
-//! Claims that pods use, and volumes that claims hold, stay until that is over.
+//! Claims that pods use, volumes that claims hold, and classes that these name stay until that is over.
 //!
 //! The API server gives each a finalizer when it is made; these controllers take it away in time.
-//! Source: `pkg/controller/volume/pvcprotection`, `pkg/controller/volume/pvprotection`.
+//! Source: `pkg/controller/volume/pvcprotection`, `pkg/controller/volume/pvprotection`,
+//! `pkg/controller/volume/vacprotection`.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use kprov_schema::{Key, Object, Resource};
 use serde_json::json;
 
@@ -17,6 +19,7 @@ use crate::informer::{Change, Unreadable};
 
 const CLAIM: &str = "kubernetes.io/pvc-protection";
 const VOLUME: &str = "kubernetes.io/pv-protection";
+const ATTRIBUTES_CLASS: &str = "kubernetes.io/vac-protection";
 
 /// Lets claims go that no pod on a node uses.
 pub struct ClaimProtection;
@@ -67,6 +70,54 @@ impl Controller for VolumeProtection {
         }
         Ok(vec![release(Resource::of::<PersistentVolume>(), &volume.raw, VOLUME)].into())
     }
+}
+
+/// Lets classes of volume attributes go that no volume and no claim names.
+pub struct AttributesClassProtection;
+
+impl Controller for AttributesClassProtection {
+    const NAME: &'static str = "volumeattributesclass-protection-controller";
+
+    fn new(_: &Config, _: Timestamp) -> Self {
+        Self
+    }
+
+    fn watches() -> Vec<Watch> {
+        vec![
+            Watch::own::<VolumeAttributesClass>(),
+            Watch::new::<PersistentVolume>(attributes_classes_of),
+            Watch::new::<PersistentVolumeClaim>(attributes_classes_of),
+        ]
+    }
+
+    fn reconcile(&self, key: &Key, world: &Snapshot, _: Timestamp) -> Result<Outcome, Unreadable> {
+        let Some(class) = world.get::<VolumeAttributesClass>(key)? else { return Ok(Outcome::nothing()) };
+        if !is_candidate(&class.raw, ATTRIBUTES_CLASS) {
+            return Ok(Outcome::nothing());
+        }
+        let names = |object: &Object| attributes_classes(object).any(|name| name == key.name);
+        let volumes = world.all::<PersistentVolume>()?;
+        let claims = world.all::<PersistentVolumeClaim>()?;
+        if volumes.iter().any(|volume| names(&volume.raw)) || claims.iter().any(|claim| names(&claim.raw)) {
+            return Ok(Outcome::nothing());
+        }
+        Ok(vec![release(Resource::of::<VolumeAttributesClass>(), &class.raw, ATTRIBUTES_CLASS)].into())
+    }
+}
+
+/// The classes of attributes that a volume or claim has, had or is to have.
+fn attributes_classes(object: &Object) -> impl Iterator<Item = &str> {
+    const NAMES: &[&[&str]] = &[
+        &["spec", "volumeAttributesClassName"],
+        &["status", "currentVolumeAttributesClassName"],
+        &["status", "modifyVolumeStatus", "targetVolumeAttributesClassName"],
+    ];
+    NAMES.iter().filter_map(|path| object.text(path)).filter(|name| !name.is_empty())
+}
+
+/// The classes to look at when a volume or claim changes or goes.
+fn attributes_classes_of(change: &Change, _: &Snapshot) -> Vec<Key> {
+    change.sides().flat_map(|entry| attributes_classes(&entry.raw)).map(|name| Key::new("", name)).collect()
 }
 
 fn is_candidate(object: &Object, finalizer: &str) -> bool {
@@ -156,6 +207,32 @@ mod tests {
         assert!(released(&[claim(true), pod("p", "", names())]));
         let other = json!({"name": "v", "persistentVolumeClaim": {"claimName": "d"}});
         assert!(released(&[claim(true), pod("p", "node", other)]));
+    }
+
+    #[test]
+    fn a_class_of_attributes_stays_while_it_is_named() {
+        let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass", "metadata": {
+            "name": "fast", "uid": "1", "finalizers": [ATTRIBUTES_CLASS], "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        let volume = |name: &str| {
+            json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"},
+                                         "spec": {"volumeAttributesClassName": name}})
+        };
+        let claim = |name: &str| {
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "c", "namespace": "n"}, "status": {"currentVolumeAttributesClassName": name}})
+        };
+        for (others, stays) in [
+            (vec![], false),
+            (vec![volume("slow"), claim("slow")], false),
+            (vec![volume("fast")], true),
+            (vec![claim("fast")], true),
+        ] {
+            let objects: Vec<Value> = others.into_iter().chain([class.clone()]).collect();
+            let world = Snapshot::given(&AttributesClassProtection::watches(), &objects);
+            let key = Key::new("", "fast");
+            let outcome = AttributesClassProtection.reconcile(&key, &world, Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(outcome.actions.is_empty(), stays, "{objects:?}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(super) fn requirements(
 }
 
 /// Checks the resources that running the pod itself takes.
-pub(super) fn overhead(errors: &mut Errors, at: &Path<'_>, overhead: &Amounts) {
+pub(crate) fn overhead(errors: &mut Errors, at: &Path<'_>, overhead: &Amounts) {
     let resources = ResourceRequirements { limits: Some(overhead.clone()), ..Default::default() };
     amounts(errors, at, &resources, container_name);
 }
@@ -216,7 +216,7 @@ pub(crate) fn standard_name(errors: &mut Errors, at: &Path<'_>, name: &str) {
     }
 }
 
-fn is_extended(name: &str) -> bool {
+pub(crate) fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && names::qualified(&format!("requests.{name}")).is_empty()
 }
 

@@ -19,7 +19,7 @@ mod label_keys;
 pub(crate) mod mounts;
 mod network;
 mod overlaps;
-mod placement;
+pub(crate) mod placement;
 pub(crate) mod pod_resources;
 mod probes;
 mod projected;

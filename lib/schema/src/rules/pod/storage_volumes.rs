@@ -246,7 +246,7 @@ fn azure_disk(errors: &mut Errors, at: &Path<'_>, disk: &AzureDiskVolumeSource) 
         ("https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd")
     };
     if !disk.disk_uri.starts_with(start) {
-        errors.not_supported(&at.child("diskURI"), &disk.disk_uri, &[form]);
+        errors.not_supported(&at.child("diskURI"), disk.disk_uri.as_str(), &[form]);
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerPort, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec, PodTemplateSpec, Volume,
     WeightedPodAffinityTerm,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::annotations::{APP_ARMOR, Annotations, SECCOMP_CONTAINER, SECCOMP_POD, app_armor_field};
 use super::containers::visit;
@@ -192,6 +192,21 @@ pub(crate) fn node_term(warnings: &mut Vec<String>, at: &Path<'_>, term: &NodeSe
             }
         }
     }
+}
+
+/// Advice about the labels of nodes that a label selector asks for.
+pub(crate) fn node_labels(at: &Path<'_>, selector: &LabelSelector) -> Vec<String> {
+    let expressions = at.child("matchExpressions");
+    let of_expressions = list(&selector.match_expressions).iter().enumerate().filter_map(|(index, one)| {
+        let why = deprecated_label(&one.key)?;
+        Some(format!("{}: {} is {why}", expressions.index(index).child("key"), one.key))
+    });
+    let labels = at.child("matchLabels");
+    let of_labels = selector.match_labels.iter().flatten().filter_map(|(label, _)| {
+        let why = deprecated_label(label)?;
+        Some(format!("{}: {why}", labels.child(label)))
+    });
+    of_expressions.chain(of_labels).collect()
 }
 
 fn volume(warnings: &mut Vec<String>, at: &Path<'_>, volume: &Volume) {

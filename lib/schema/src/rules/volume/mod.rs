@@ -87,8 +87,7 @@ impl Rules for PersistentVolume {
         let spec = self.spec.get_or_insert_default();
         default_text(&mut spec.persistent_volume_reclaim_policy, "Retain");
         spec.volume_mode.get_or_insert_with(|| "Filesystem".to_owned());
-        spec.capacity.iter_mut().for_each(round_up);
-        source::fill_defaults(spec);
+        fill_inline(spec);
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
@@ -192,6 +191,40 @@ fn whole(errors: &mut Errors, volume: &PersistentVolume, old: Option<&Persistent
         errors.one_of(&at.child("volumeMode"), mode, claim::VOLUME_MODES);
     }
     attributes_class(errors, &at, spec);
+}
+
+/// Checks a volume that stands in what attaches it instead of having an object of its own.
+pub(crate) fn inline(errors: &mut Errors, at: &Path<'_>, spec: &PersistentVolumeSpec) {
+    const CONTEXT: &str = "in the context of inline volumes";
+    let not = |errors: &mut Errors, field: &str, given: bool, what: &str| {
+        if given {
+            errors.forbidden(&at.child(field), &format!("may {what} {CONTEXT}"));
+        }
+    };
+    not(errors, "claimRef", spec.claim_ref.is_some(), "not be specified");
+    not(errors, "capacity", spec.capacity.as_ref().is_some_and(|all| !all.is_empty()), "not be specified");
+    if spec.csi.is_none() {
+        errors.required(&at.child("csi"), &format!("has to be specified {CONTEXT}"));
+    }
+    let modes_at = at.child("accessModes");
+    if list(&spec.access_modes).is_empty() {
+        errors.required(&modes_at, "");
+    }
+    claim::access_modes(errors, &modes_at, list(&spec.access_modes));
+    let policy = text(&spec.persistent_volume_reclaim_policy);
+    not(errors, "persistentVolumeReclaimPolicy", !["", "Retain"].contains(&policy), "only be Retain");
+    not(errors, "nodeAffinity", spec.node_affinity.is_some(), "not be specified");
+    source::check(errors, at, "", spec);
+    not(errors, "storageClassName", !text(&spec.storage_class_name).is_empty(), "not be specified");
+    let mode = spec.volume_mode.as_deref().unwrap_or("Filesystem");
+    not(errors, "volumeMode", mode != "Filesystem", "not specify volumeMode other than Filesystem");
+    attributes_class(errors, at, spec);
+}
+
+/// Fills in what an inline volume leaves out.
+pub(crate) fn fill_inline(spec: &mut PersistentVolumeSpec) {
+    spec.capacity.iter_mut().for_each(round_up);
+    source::fill_defaults(spec);
 }
 
 fn capacity(errors: &mut Errors, at: &Path<'_>, spec: &PersistentVolumeSpec) {

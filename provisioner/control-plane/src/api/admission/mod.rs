@@ -10,6 +10,7 @@ mod pod_security;
 mod policy;
 mod priority_class;
 mod quota;
+mod runtime_class;
 mod service_account;
 mod storage;
 
@@ -20,6 +21,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVo
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use kprov_schema::kind::Write;
 use kprov_schema::{Kind, Object, Resource, Status, Subresource};
 
@@ -126,8 +128,13 @@ const STEPS: &[Step] = &[
     Step { name: "DefaultStorageClass", resource: Some(CLAIMS), run: storage::default_class },
     Step { name: "StorageObjectInUseProtection", resource: Some(VOLUMES), run: storage::protect_volume },
     Step { name: "StorageObjectInUseProtection", resource: Some(CLAIMS), run: storage::protect_claim },
+    Step {
+        name: "StorageObjectInUseProtection",
+        resource: Some(Resource::of::<VolumeAttributesClass>()),
+        run: storage::protect_attributes_class,
+    },
     Step { name: "DefaultIngressClass", resource: Some(Resource::of::<Ingress>()), run: default_class::ingress },
-    Step { name: "RuntimeClass", resource: Some(PODS), run: pod::runtime_class },
+    Step { name: "RuntimeClass", resource: Some(PODS), run: runtime_class::fill },
 ];
 
 /// What is asked of a status that is written, and what the server adds to it.
@@ -173,6 +180,7 @@ const JUDGES: &[Judge] = &[
     Judge { name: "PodSecurity", resource: Some(NAMESPACES), stands_at: itself, run: pod_security::namespace },
     Judge { name: "PodSecurity", resource: None, stands_at: itself, run: pod_security::template },
     Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), stands_at: itself, run: storage::may_grow },
+    Judge { name: "RuntimeClass", resource: Some(PODS), stands_at: itself, run: runtime_class::matches },
     Judge { name: "ValidatingAdmissionPolicy", resource: None, stands_at: written, run: policy::write },
 ];
 

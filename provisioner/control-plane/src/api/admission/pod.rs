@@ -1,8 +1,7 @@
-//! What a pod gets from the cluster: priority, tolerations, a runtime class that is there.
+//! What a pod gets from the cluster: priority and tolerations.
 
 use std::sync::Arc;
 
-use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kprov_schema::{Object, Status};
 use serde_json::{Value, json};
@@ -25,7 +24,7 @@ pub(super) fn is_default(class: &Object) -> bool {
     class.at(&["globalDefault"]) == Some(&Value::Bool(true))
 }
 
-fn forbidden(intent: &Intent<'_>, pod: &Object, message: &str) -> Status {
+pub(super) fn forbidden(intent: &Intent<'_>, pod: &Object, message: &str) -> Status {
     // Who has no name of its own yet goes by what it is to be generated from.
     let base = pod.text(&["metadata", "generateName"]).filter(|base| !base.is_empty()).unwrap_or("Unknown");
     let name = if pod.name().is_empty() { base } else { pod.name() };
@@ -107,15 +106,4 @@ pub(super) fn tolerations(_: &Intent<'_>, pod: &mut Object) -> Result<(), Status
         pod.set(&["spec", "tolerations"], tolerations.into());
     }
     Ok(())
-}
-
-pub(super) fn runtime_class(intent: &Intent<'_>, pod: &mut Object) -> Result<(), Status> {
-    let Some(name) = pod.text(&["spec", "runtimeClassName"]).filter(|name| !name.is_empty()) else { return Ok(()) };
-    if intent.old.is_some() {
-        return Ok(());
-    }
-    if intent.core.get::<RuntimeClass>("", name).is_some() {
-        return Ok(());
-    }
-    Err(forbidden(intent, pod, &format!("pod rejected: RuntimeClass \"{name}\" not found")))
 }

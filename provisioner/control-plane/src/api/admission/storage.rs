@@ -14,6 +14,8 @@ use crate::api::errors;
 pub(crate) const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
 /// Keeps a claim while a pod uses it; a controller takes it away.
 pub(crate) const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
+/// Keeps a class of volume attributes while a volume or claim names it; a controller takes it away.
+pub(crate) const ATTRIBUTES_CLASS_FINALIZER: &str = "kubernetes.io/vac-protection";
 const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 pub(super) fn protect_volume(intent: &Intent<'_>, volume: &mut Object) -> Result<(), Status> {
@@ -23,6 +25,11 @@ pub(super) fn protect_volume(intent: &Intent<'_>, volume: &mut Object) -> Result
 
 pub(super) fn protect_claim(intent: &Intent<'_>, claim: &mut Object) -> Result<(), Status> {
     protect(intent, claim, CLAIM_FINALIZER);
+    Ok(())
+}
+
+pub(super) fn protect_attributes_class(intent: &Intent<'_>, class: &mut Object) -> Result<(), Status> {
+    protect(intent, class, ATTRIBUTES_CLASS_FINALIZER);
     Ok(())
 }
 
