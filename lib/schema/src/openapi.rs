@@ -1,4 +1,4 @@
-//! OpenAPI v3 documents, made from the structure of what is served.
+//! OpenAPI documents, made from the structure of what is served: those of v3, one a group and version, and the one of v2.
 //!
 //! kubectl reads patch types, `fieldValidation` and `dryRun` from the paths, merge keys and types from the schemas.
 //! Descriptions are not part of the structure, so none are shown.
@@ -14,7 +14,7 @@ use crate::version::RELEASE;
 
 mod paths;
 mod schemas;
-mod v2;
+pub mod v2;
 
 /// Documents of their own beside those of groups and versions.
 const OTHERS: [&str; 5] = [".well-known/openid-configuration", "api", "apis", "openid/v1/jwks", "version"];
@@ -84,17 +84,6 @@ pub fn document(entries: &[Entry], name: &str) -> Option<Value> {
             "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
         },
     }))
-}
-
-/// `/openapi/v2` in protobuf, as far as kubectl falls back to it: the patches of every path.
-#[must_use]
-pub fn version_2(entries: &[Entry]) -> Vec<u8> {
-    let mut versions: Vec<(&str, &str)> = entries.iter().map(|entry| (&*entry.group, &*entry.version)).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    let of_version = |(group, version)| versioned(entries, group, version).map(|(paths, _)| paths);
-    let all: Map<String, Value> = versions.into_iter().filter_map(of_version).flatten().collect();
-    v2::encode(all.iter())
 }
 
 fn versioned(entries: &[Entry], group: &str, version: &str) -> Option<(Map<String, Value>, Vec<schemas::Root>)> {

@@ -64,4 +64,6 @@ parts! {
     EphemeralContainers = "ephemeralcontainers",
     /// What the containers of a running pod are given.
     Resize = "resize",
+    /// Whether a request for a certificate is approved or denied.
+    Approval = "approval",
 }

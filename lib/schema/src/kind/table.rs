@@ -4,6 +4,7 @@ use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, Val
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -56,6 +57,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<autoscaling::v1::HorizontalPodAutoscaler>(),
     Kind::of::<CronJob>(),
     Kind::of::<Job>(),
+    Kind::of::<CertificateSigningRequest>(),
     Kind::of::<Lease>(),
     Kind::of::<EndpointSlice>(),
     Kind::of::<events::v1::Event>(),

@@ -1,107 +1,135 @@
-//! The OpenAPI v2 document in protobuf, as far as kubectl falls back to it.
+//! The OpenAPI v2 document, made from what the v3 documents are made from.
 //!
-//! For a kind that has no v3 document kubectl asks here whether its patches take `fieldValidation` and `dryRun`. The
-//! paths, patch parameters and kinds are those of the v3 documents; definitions are left to v3.
-//! Source: <https://github.com/google/gnostic-models/blob/main/openapiv2/OpenAPIv2.proto>
+//! Clients from before v3 check and explain objects by it, in JSON or in protobuf. It is written piece by piece, so that
+//! it is never in memory as a whole tree.
+//! Source: <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-v2>
 
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
+use serde_json::{Map, Value, json};
+
+use super::{schemas, versioned};
+use crate::discovery::Entry;
 use crate::version::RELEASE;
 
-/// Field numbers of the messages that are written, by message.
-mod field {
-    pub(super) const DOCUMENT_SWAGGER: u32 = 1;
-    pub(super) const DOCUMENT_INFO: u32 = 2;
-    pub(super) const DOCUMENT_PATHS: u32 = 8;
-    pub(super) const INFO_TITLE: u32 = 1;
-    pub(super) const INFO_VERSION: u32 = 2;
-    pub(super) const PATHS_PATH: u32 = 2;
-    pub(super) const NAMED_NAME: u32 = 1;
-    pub(super) const NAMED_VALUE: u32 = 2;
-    pub(super) const ITEM_PATCH: u32 = 8;
-    pub(super) const OPERATION_PARAMETERS: u32 = 8;
-    pub(super) const OPERATION_EXTENSION: u32 = 13;
-    pub(super) const PARAMETERS_ITEM_PARAMETER: u32 = 1;
-    pub(super) const PARAMETER_NON_BODY: u32 = 2;
-    pub(super) const NON_BODY_QUERY: u32 = 3;
-    pub(super) const QUERY_IN: u32 = 2;
-    pub(super) const QUERY_NAME: u32 = 4;
-    pub(super) const ANY_YAML: u32 = 2;
+mod convert;
+mod message;
+
+/// How the document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// JSON.
+    Json,
+    /// The protobuf messages of gnostic.
+    Protobuf,
 }
 
-/// Length-delimited fields, one after the other.
-#[derive(Default)]
-struct Message(Vec<u8>);
+/// The document over everything that is served, in a form.
+#[must_use]
+pub fn document(entries: &[Entry], form: Form) -> Vec<u8> {
+    let mut versions: Vec<(&str, &str)> = entries.iter().map(|entry| (&*entry.group, &*entry.version)).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    let mut writer = Writer::new(form);
+    for (group, version) in &versions {
+        let (paths, _) = versioned(entries, group, version).unwrap_or_default();
+        writer.members("paths", paths.into_iter().map(|(path, item)| (path, convert::path_item(item))));
+    }
+    let mut written = BTreeSet::new();
+    for (group, version) in &versions {
+        let (_, roots) = versioned(entries, group, version).unwrap_or_default();
+        let found = schemas::reachable(roots, entries).into_iter().filter(|(name, _)| written.insert(name.clone()));
+        let found: Vec<(String, Value)> = found.collect();
+        writer.members("definitions", found.into_iter().map(|(name, schema)| (name, convert::schema(schema))));
+    }
+    writer.end()
+}
 
-impl Message {
-    fn with(mut self, number: u32, bytes: &[u8]) -> Self {
-        self.number(u64::from(number << 3 | 2));
-        self.number(bytes.len() as u64);
-        self.0.extend(bytes);
-        self
+/// Writes members of the document's two large maps, one after the other.
+struct Writer {
+    form: Form,
+    head: Value,
+    /// The map that members were written to last, in JSON.
+    open: Option<&'static str>,
+    out: Vec<u8>,
+}
+
+impl Writer {
+    fn new(form: Form) -> Self {
+        let head = json!({
+            "swagger": "2.0",
+            "info": {"title": "Kubernetes", "version": RELEASE},
+            "securityDefinitions": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
+            "security": [{"BearerToken": []}],
+        });
+        let out = match form {
+            Form::Json => b"{".to_vec(),
+            Form::Protobuf => Vec::new(),
+        };
+        Self { form, head, open: None, out }
     }
 
-    fn number(&mut self, mut value: u64) {
-        while value > 0x7f {
-            self.0.push((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
+    fn members(&mut self, map: &'static str, members: impl Iterator<Item = (String, Value)>) {
+        for (name, value) in members {
+            match self.form {
+                Form::Json => self.json_member(map, &name, &value),
+                // Equal messages one after the other are merged, so every member may come in a map of its own.
+                Form::Protobuf => {
+                    let one: Map<String, Value> = [(name, value)].into_iter().collect();
+                    self.out.extend(message::document(&json!({ map: one })));
+                }
+            }
         }
-        self.0.push((value & 0x7f) as u8);
     }
-}
 
-/// The document over the paths of v3 documents.
-pub(super) fn encode<'a>(paths: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
-    let info = Message::default().with(field::INFO_TITLE, b"Kubernetes").with(field::INFO_VERSION, RELEASE.as_bytes());
-    let items = paths.filter_map(|(path, item)| Some((path, item.get("patch")?.as_object()?)));
-    let named = items.map(|(path, patch)| {
-        let item = Message::default().with(field::ITEM_PATCH, &operation(patch));
-        Message::default().with(field::NAMED_NAME, path.as_bytes()).with(field::NAMED_VALUE, &item.0)
-    });
-    let paths = named.fold(Message::default(), |paths, one| paths.with(field::PATHS_PATH, &one.0));
-    Message::default()
-        .with(field::DOCUMENT_SWAGGER, b"2.0")
-        .with(field::DOCUMENT_INFO, &info.0)
-        .with(field::DOCUMENT_PATHS, &paths.0)
-        .0
-}
+    fn json_member(&mut self, map: &'static str, name: &str, value: &Value) {
+        if self.open == Some(map) {
+            self.out.push(b',');
+        } else {
+            self.close();
+            self.out.extend(format!("\"{map}\":{{").as_bytes());
+            self.open = Some(map);
+        }
+        self.out.extend(Value::from(name).to_string().as_bytes());
+        self.out.push(b':');
+        self.out.extend(value.to_string().as_bytes());
+    }
 
-fn operation(patch: &Map<String, Value>) -> Vec<u8> {
-    let parameters = patch.get("parameters").and_then(Value::as_array).into_iter().flatten();
-    let queries = parameters.filter(|one| one["in"] == "query").filter_map(|one| one["name"].as_str());
-    let operation = queries.fold(Message::default(), |operation, name| {
-        let query = Message::default().with(field::QUERY_IN, b"query").with(field::QUERY_NAME, name.as_bytes());
-        let non_body = Message::default().with(field::NON_BODY_QUERY, &query.0);
-        let parameter = Message::default().with(field::PARAMETER_NON_BODY, &non_body.0);
-        let item = Message::default().with(field::PARAMETERS_ITEM_PARAMETER, &parameter.0);
-        operation.with(field::OPERATION_PARAMETERS, &item.0)
-    });
-    const KIND: &str = "x-kubernetes-group-version-kind";
-    let Some(kind) = patch.get(KIND) else { return operation.0 };
-    // JSON is YAML.
-    let any = Message::default().with(field::ANY_YAML, kind.to_string().as_bytes());
-    let named = Message::default().with(field::NAMED_NAME, KIND.as_bytes()).with(field::NAMED_VALUE, &any.0);
-    operation.with(field::OPERATION_EXTENSION, &named.0).0
+    fn close(&mut self) {
+        if self.open.take().is_some() {
+            self.out.extend(b"},");
+        }
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        match self.form {
+            Form::Json => {
+                self.close();
+                // What is left of the document, without the brace that it begins with.
+                self.out.extend(&self.head.to_string().as_bytes()[1..]);
+            }
+            Form::Protobuf => {
+                let head = message::document(&self.head);
+                self.out.splice(0..0, head);
+            }
+        }
+        self.out
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn lengths_of_more_than_one_byte_are_written_low_bits_first() {
-        let message = Message::default().with(13, &[7; 300]).0;
-        assert_eq!(message[..3], [0x6a, 0xac, 0x02]);
-        assert_eq!(message.len(), 303);
-    }
-
-    #[test]
-    fn only_patches_are_told() {
-        let paths = json!({"/a": {"get": {}}, "/b": {"patch": {"parameters": [{"in": "query", "name": "dryRun"}]}}});
-        let bytes = encode(paths.as_object().unwrap().iter());
-        let told = String::from_utf8_lossy(&bytes);
-        assert!(told.contains("/b") && told.contains("dryRun") && !told.contains("/a"), "{told}");
+    fn members_of_a_map_may_come_one_by_one() {
+        let mut writer = Writer::new(Form::Json);
+        writer.members("paths", [("/a".to_owned(), json!({}))].into_iter());
+        writer.members("paths", [("/b".to_owned(), json!({}))].into_iter());
+        writer.members("definitions", [("D".to_owned(), json!({"type": "object"}))].into_iter());
+        let document: Value = serde_json::from_slice(&writer.end()).unwrap();
+        assert_eq!(document["paths"], json!({"/a": {}, "/b": {}}));
+        assert_eq!(document["definitions"]["D"]["type"], "object");
+        assert_eq!(document["info"]["version"], RELEASE);
     }
 }

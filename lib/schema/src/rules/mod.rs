@@ -3,6 +3,7 @@
 mod admission;
 pub mod api_service;
 pub mod autoscaler;
+pub mod certificate_request;
 pub(crate) mod check;
 pub mod claim;
 pub(crate) mod conditions;

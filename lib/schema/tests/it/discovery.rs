@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kprov_schema::KINDS;
 use kprov_schema::discovery::{self, Entry};
 use kprov_schema::openapi;
+use kprov_schema::openapi::v2::Form;
 use kprov_schema::structure::schema;
 use serde_json::{Value, json};
 
@@ -138,6 +139,31 @@ fn every_document_is_closed_under_reference() {
         }
     }
     assert_eq!(openapi::document(&entries, "apis/apps/v9"), None);
+}
+
+#[test]
+fn the_document_of_v2_is_closed_and_tells_what_older_clients_ask_for() {
+    let entries = upstream();
+    let document: Value = serde_json::from_slice(&openapi::v2::document(&entries, Form::Json)).unwrap();
+    let mut wanted = BTreeSet::new();
+    references(&document, &mut wanted);
+    assert!(wanted.contains("#/definitions/io.k8s.api.core.v1.PodSpec"));
+    for reference in wanted {
+        let name = reference.trim_start_matches("#/definitions/");
+        assert!(document["definitions"].get(name).is_some(), "{reference}");
+    }
+    let pods = &document["paths"]["/api/v1/namespaces/{namespace}/pods"]["post"];
+    assert_eq!(pods["parameters"][0]["schema"]["$ref"], "#/definitions/io.k8s.api.core.v1.Pod");
+    let definitions = &document["definitions"];
+    let pod = &definitions["io.k8s.api.core.v1.Pod"];
+    assert_eq!(pod["x-kubernetes-group-version-kind"], json!([{"group": "", "version": "v1", "kind": "Pod"}]));
+    let spec = &definitions["io.k8s.api.core.v1.PodSpec"]["properties"];
+    assert_eq!(spec["containers"]["x-kubernetes-patch-merge-key"], "name");
+    assert_eq!(spec["containers"]["items"]["$ref"], "#/definitions/io.k8s.api.core.v1.Container");
+    let port = &definitions["io.k8s.api.core.v1.ServicePort"]["properties"]["targetPort"];
+    assert_eq!((&port["type"], &port["format"]), (&json!("string"), &json!("int-or-string")));
+    let protobuf = openapi::v2::document(&entries, Form::Protobuf);
+    assert!(protobuf.starts_with(b"\x12") || protobuf.starts_with(b"\x0a"), "a field of the document comes first");
 }
 
 #[test]

@@ -183,3 +183,78 @@ fn an_immutable_bag_stays() {
         assert_eq!(why, format!("immutable: {frozen}\ndata: {frozen}"), "{name}");
     }
 }
+
+#[test]
+fn a_request_for_a_certificate_is_decided_once() {
+    const APPROVAL: Write = Write::Other(Subresource::Approval);
+    let kind = kind("CertificateSigningRequest");
+    let spec = json!({"request": "eA==", "signerName": "a.b/c", "usages": ["client auth"]});
+    let old = stored(kind, &json!({"metadata": {"name": "a"}, "spec": spec}));
+    let decide = |types: &[&str]| {
+        let conditions: Vec<Value> = types.iter().map(|one| json!({"type": one, "status": "True"})).collect();
+        move |object: &mut Object| object.set(&["status", "conditions"], conditions.clone().into())
+    };
+    let (_, why) = changed(kind, &old, decide(&["Approved"]), Write::Status);
+    assert_eq!(why, "status.conditions: Forbidden: updates may not add a condition of type \"Approved\"");
+    let (_, why) = changed(kind, &old, decide(&["Approved", "Denied"]), APPROVAL);
+    let both = "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive";
+    assert_eq!(why, both);
+    let (approved, why) = changed(kind, &old, decide(&["Approved"]), APPROVAL);
+    assert_eq!(why, "");
+    let (_, why) = changed(kind, &approved, decide(&[]), APPROVAL);
+    assert_eq!(why, "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\"");
+    let issue = |object: &mut Object| object.set(&["status", "certificate"], json!("bm8="));
+    let (kept, why) = changed(kind, &approved, issue, APPROVAL);
+    assert_eq!((kept.at(&["status", "certificate"]), why.as_str()), (None, ""));
+    let (_, why) = changed(kind, &approved, issue, Write::Status);
+    let none = "must contain at least one CERTIFICATE PEM block";
+    assert_eq!(why, format!("status.certificate: Invalid value: \"<certificate data>\": {none}"));
+}
+
+#[test]
+fn a_volume_that_is_attached_without_an_object_is_a_drivers() {
+    let kind = kind("VolumeAttachment");
+    let attached = |volume: Value| {
+        let object = made(
+            kind,
+            &json!({"metadata": {"name": "a"},
+                    "spec": {"attacher": "a.b", "nodeName": "n", "source": {"inlineVolumeSpec": volume}}}),
+        );
+        said(kind, &object, None, Write::Main)
+    };
+    let modes = json!(["ReadWriteOnce"]);
+    let csi = json!({"driver": "a.b", "volumeHandle": "h"});
+    assert_eq!(attached(json!({"accessModes": modes, "csi": csi})), "");
+    let at = "spec.source.inlineVolumeSpec";
+    let context = "in the context of inline volumes";
+    assert_eq!(
+        attached(json!({"accessModes": modes, "hostPath": {"path": "/a"}, "storageClassName": "s"})),
+        format!(
+            "{at}.csi: Required value: has to be specified {context}\n{at}.storageClassName: Forbidden: may not be \
+             specified {context}"
+        )
+    );
+}
+
+#[test]
+fn the_priorities_of_a_cluster_are_taken_as_they_are() {
+    use kprov_schema::rules::flow_defaults::{FLOWS, LEVELS};
+    let check = |name: &str, kind_name: &str, spec: Value| {
+        let kind = kind(kind_name);
+        let old = stored(kind, &json!({"metadata": {"name": name}, "spec": spec}));
+        assert_eq!(old.at(&["spec"]), Some(&spec), "{name}: defaults change nothing");
+        (kind, old)
+    };
+    for level in LEVELS {
+        let (kind, old) = check(level.name, "PriorityLevelConfiguration", json!(level.spec()));
+        let other = |object: &mut Object| object.set(&["spec", "limited", "lendablePercent"], json!(7));
+        let (_, why) = changed(kind, &old, other, Write::Main);
+        assert_eq!(!why.is_empty(), level.mandatory, "{}: {why}", level.name);
+    }
+    for flow in FLOWS {
+        let (kind, old) = check(flow.name, "FlowSchema", json!(flow.spec()));
+        let other = |object: &mut Object| object.set(&["spec", "matchingPrecedence"], json!(7));
+        let (_, why) = changed(kind, &old, other, Write::Main);
+        assert_eq!(!why.is_empty(), flow.mandatory, "{}: {why}", flow.name);
+    }
+}

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, Method, Response, StatusCode};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use kprov_schema::openapi::v2::Form;
 use kprov_schema::{Status, discovery, openapi};
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 }
 
 fn aggregated((document, hash): &(Bytes, String), headers: &HeaderMap) -> Response<Body> {
-    let mut response = tagged(document.clone(), hash, headers);
+    let mut response = tagged(|| document.clone(), hash, headers);
     let kind = HeaderValue::from_static(AGGREGATED);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
@@ -62,8 +63,8 @@ fn aggregated((document, hash): &(Bytes, String), headers: &HeaderMap) -> Respon
     response
 }
 
-/// A document with its hash as tag, or only that the client has it already.
-fn tagged(document: Bytes, hash: &str, headers: &HeaderMap) -> Response<Body> {
+/// A document with its hash as tag, or only that the client has it already: then it is not made.
+fn tagged(document: impl FnOnce() -> Bytes, hash: &str, headers: &HeaderMap) -> Response<Body> {
     let tag = format!("\"{hash}\"");
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut response = if known.split(',').any(|one| one.trim() == tag) {
@@ -71,7 +72,7 @@ fn tagged(document: Bytes, hash: &str, headers: &HeaderMap) -> Response<Body> {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        encode::bytes(200, document, Wanted::plain(headers, &super::query::Query::default()))
+        encode::bytes(200, document(), Wanted::plain(headers, &super::query::Query::default()))
     };
     if let Ok(tag) = HeaderValue::try_from(tag) {
         response.headers_mut().insert(ETAG, tag);
@@ -95,7 +96,7 @@ pub(crate) fn schema(core: &Core, asked: &Asked<'_>, name: &str) -> Response<Bod
     match asked.query.get("hash") {
         Some(given) if given != hash => moved(name, hash),
         given => {
-            let mut response = tagged(text(&document), hash, asked.headers);
+            let mut response = tagged(|| text(&document), hash, asked.headers);
             if given.is_some() {
                 let headers = response.headers_mut();
                 headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
@@ -106,17 +107,27 @@ pub(crate) fn schema(core: &Core, asked: &Asked<'_>, name: &str) -> Response<Bod
     }
 }
 
-/// Answers a request for `/openapi/v2`: protobuf, or 406 for clients that take none.
+/// Answers a request for `/openapi/v2`: JSON, or protobuf for who asks for it.
+///
+/// The document is large and asked for seldom, so it is made for each answer and not kept.
 pub(crate) fn schema_2(core: &Core, asked: &Asked<'_>) -> Response<Body> {
     const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    let wanted = asked.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !wanted.contains("proto-openapi.spec.v2") {
-        return encode::text(406, "OpenAPI v2 is served as protobuf only: ask /openapi/v3 for JSON\n");
-    }
-    let document = Bytes::from(openapi::version_2(core.registry().entries()));
-    let hash = discovery::hash(&document);
+    let accepted = asked.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let takes = |kind: &str| accepted.contains(kind);
+    let (form, kind) = if takes("proto-openapi.spec.v2") {
+        (Form::Protobuf, PROTOBUF)
+    } else if accepted.is_empty() || ["application/json", "application/*", "*/*"].into_iter().any(takes) {
+        (Form::Json, "application/json")
+    } else {
+        return encode::text(406, "");
+    };
+    let registry = core.registry();
+    let of_all: Vec<&str> = registry.schema_hashes().values().map(String::as_str).collect();
+    let hash = discovery::hash(format!("{form:?} {}", of_all.concat()).as_bytes());
+    let document = || openapi::v2::document(registry.entries(), form).into();
     let mut response = tagged(document, &hash, asked.headers);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     response
 }
 

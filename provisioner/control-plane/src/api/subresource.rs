@@ -42,6 +42,7 @@ const PARTS: &[Part] = &[
     own(Subresource::Status, Write::Status),
     own(Subresource::EphemeralContainers, Write::Other(Subresource::EphemeralContainers)),
     own(Subresource::Resize, Write::Other(Subresource::Resize)),
+    own(Subresource::Approval, Write::Other(Subresource::Approval)),
     Part {
         put: finalize,
         patchable: false,

@@ -5,6 +5,7 @@
 mod api;
 mod definitions;
 mod faces;
+mod kinds;
 mod owners;
 mod pod_security;
 mod policies;

@@ -1,6 +1,7 @@
 //! What must be true of the cluster for a write to go ahead, as a table of named steps.
 
 mod addresses;
+mod certificates;
 mod default_class;
 mod limit_ranger;
 mod namespace;
@@ -16,6 +17,7 @@ mod storage;
 
 use std::sync::Arc;
 
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -110,6 +112,8 @@ const CLAIMS: Resource = Resource::of::<PersistentVolumeClaim>();
 const VOLUMES: Resource = Resource::of::<PersistentVolume>();
 const PRIORITY_CLASSES: Resource = Resource::of::<PriorityClass>();
 
+const REQUESTS: Resource = Resource::of::<CertificateSigningRequest>();
+
 /// Upstream's order.
 const STEPS: &[Step] = &[
     Step { name: "NamespaceLifecycle", resource: None, run: namespace::exists },
@@ -134,6 +138,7 @@ const STEPS: &[Step] = &[
         run: storage::protect_attributes_class,
     },
     Step { name: "DefaultIngressClass", resource: Some(Resource::of::<Ingress>()), run: default_class::ingress },
+    Step { name: "CertificateRequestor", resource: Some(REQUESTS), run: certificates::note_who },
     Step { name: "RuntimeClass", resource: Some(PODS), run: runtime_class::fill },
 ];
 
@@ -141,8 +146,16 @@ const STEPS: &[Step] = &[
 const STATUS_STEPS: &[Step] = &[
     Step { name: "NodeRestriction", resource: Some(PODS), run: node::own_pod_status },
     Step { name: "NodeRestriction", resource: Some(NODES), run: node::own_node },
+    Step { name: "CertificateConditions", resource: Some(REQUESTS), run: certificates::condition_times },
     Step { name: "PersistentVolumeStatus", resource: Some(VOLUMES), run: storage::phase_time },
 ];
+
+/// The door by which requests for certificates are approved and denied.
+const APPROVAL: Write = Write::Other(Subresource::Approval);
+
+/// What the server adds to an approval.
+const APPROVAL_STEPS: &[Step] =
+    &[Step { name: "CertificateConditions", resource: Some(REQUESTS), run: certificates::condition_times }];
 
 /// A step that may only refuse an object, which nothing else is wrong with, or give advice about it.
 struct Judge {
@@ -180,6 +193,19 @@ const JUDGES: &[Judge] = &[
     Judge { name: "PodSecurity", resource: Some(NAMESPACES), stands_at: itself, run: pod_security::namespace },
     Judge { name: "PodSecurity", resource: None, stands_at: itself, run: pod_security::template },
     Judge { name: "PersistentVolumeClaimResize", resource: Some(CLAIMS), stands_at: itself, run: storage::may_grow },
+    Judge {
+        name: "CertificateApproval",
+        resource: Some(REQUESTS),
+        stands_at: |door| door == APPROVAL,
+        run: certificates::may_approve,
+    },
+    Judge {
+        name: "CertificateSigning",
+        resource: Some(REQUESTS),
+        stands_at: |door| door == Write::Status,
+        run: certificates::may_sign,
+    },
+    Judge { name: "CertificateRequests", resource: Some(REQUESTS), stands_at: itself, run: certificates::readable },
     Judge { name: "RuntimeClass", resource: Some(PODS), stands_at: itself, run: runtime_class::matches },
     Judge { name: "ValidatingAdmissionPolicy", resource: None, stands_at: written, run: policy::write },
 ];
@@ -193,6 +219,7 @@ pub(crate) fn admit(intent: &Intent<'_>, door: Write, object: &mut Object) -> Re
     let steps = match door {
         Write::Main => STEPS,
         Write::Status => STATUS_STEPS,
+        APPROVAL => APPROVAL_STEPS,
         Write::Other(_) => &[],
     };
     for step in steps.iter().filter(|step| concerns(step.resource.as_ref(), &intent.target.kind)) {
@@ -273,7 +300,7 @@ pub(crate) fn release(core: &Core, kind: &Kind, object: &Object, effects: &mut E
 /// What the rows of the tables are about.
 #[cfg(test)]
 pub(super) fn rows() -> Vec<Resource> {
-    let steps = STEPS.iter().chain(STATUS_STEPS).filter_map(|step| step.resource.clone());
+    let steps = STEPS.iter().chain(STATUS_STEPS).chain(APPROVAL_STEPS).filter_map(|step| step.resource.clone());
     let judges = JUDGES.iter().filter_map(|judge| judge.resource.clone());
     let objections = OBJECTIONS.iter().map(|(resource, _)| resource.clone());
     let allocations = ALLOCATIONS.iter().map(|one| one.resource.clone());
