@@ -5,6 +5,8 @@ use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequestStatus,
 };
 
+use serde_json::json;
+
 use super::check::{Errors, Path};
 use super::fields::{list, text};
 use super::pod::update::difference;
@@ -164,7 +166,10 @@ fn spec(
     spec: &CertificateSigningRequestSpec,
     old: Option<&CertificateSigningRequestSpec>,
 ) {
-    // What the request says is read by the API server, which knows certificates.
+    // What stands in the block is read by the API server, which knows certificates.
+    if pem_labels(&spec.request.0).first().is_none_or(|label| label != "CERTIFICATE REQUEST") {
+        errors.invalid(&at.child("request"), json!(spec.request), "PEM block type must be CERTIFICATE REQUEST");
+    }
     let usages_at = at.child("usages");
     let usages = list(&spec.usages);
     if usages.is_empty() {

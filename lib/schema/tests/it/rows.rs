@@ -188,7 +188,9 @@ fn an_immutable_bag_stays() {
 fn a_request_for_a_certificate_is_decided_once() {
     const APPROVAL: Write = Write::Other(Subresource::Approval);
     let kind = kind("CertificateSigningRequest");
-    let spec = json!({"request": "eA==", "signerName": "a.b/c", "usages": ["client auth"]});
+    // A block that holds nothing.
+    let block = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==";
+    let spec = json!({"request": block, "signerName": "a.b/c", "usages": ["client auth"]});
     let old = stored(kind, &json!({"metadata": {"name": "a"}, "spec": spec}));
     let decide = |types: &[&str]| {
         let conditions: Vec<Value> = types.iter().map(|one| json!({"type": one, "status": "True"})).collect();
