@@ -150,6 +150,14 @@ fn without_owners(resource: &Resource, object: &Object, gone: &[Uid]) -> Action 
     set_owners(resource, object, owners)
 }
 
+fn blocking_nobody(resource: &Resource, object: &Object) -> Action {
+    let mut owners = owner_references(object);
+    for owner in owners.iter_mut().filter_map(Value::as_object_mut) {
+        owner.insert("blockOwnerDeletion".to_owned(), Value::Bool(false));
+    }
+    set_owners(resource, object, owners)
+}
+
 /// What became of an owner.
 #[derive(Clone, Debug, PartialEq)]
 enum Owner {
@@ -197,8 +205,12 @@ fn attend_to_dependent(kind: &Kind, entry: &Entry, world: &Snapshot) -> Vec<Acti
         return actions;
     }
     let waited_for = owners.iter().any(|(_, owner)| *owner == Owner::Waiting);
-    let owning = !dependents(&entry.uid, world).is_empty();
-    let propagation = if waited_for && owning || has_finalizer(&entry.raw, FOREGROUND) {
+    let owned = dependents(&entry.uid, world);
+    // What waits for each other in a circle would wait for ever: here the circle is cut.
+    if waited_for && owned.iter().any(|(_, one)| one.raw.is_deleting() && has_finalizer(&one.raw, FOREGROUND)) {
+        actions.push(blocking_nobody(&kind.resource, &entry.raw));
+    }
+    let propagation = if waited_for && !owned.is_empty() || has_finalizer(&entry.raw, FOREGROUND) {
         Propagation::Foreground
     } else if has_finalizer(&entry.raw, ORPHAN) {
         Propagation::Orphan
@@ -260,8 +272,11 @@ mod tests {
             Action::Check(Check::Absent { key, .. }) => format!("check {}", key.name),
             Action::Delete { key, options, .. } => format!("delete {} {:?}", key.name, options.propagation.unwrap()),
             Action::Patch { key, patch, .. } => {
-                let left = patch["metadata"].get("ownerReferences").map(|owners| owners.as_array().map_or(0, Vec::len));
-                left.map_or(format!("release {}", key.name), |left| format!("leave {} {left} owners", key.name))
+                let left = patch["metadata"].get("ownerReferences").and_then(Value::as_array);
+                let blocking = |owners: &[Value]| owners.iter().filter(|one| one["blockOwnerDeletion"] == true).count();
+                left.map_or(format!("release {}", key.name), |left| {
+                    format!("leave {} {} owners, block {}", key.name, left.len(), blocking(left))
+                })
             }
             other => format!("{other:?}"),
         };
@@ -277,7 +292,7 @@ mod tests {
             (vec![there], vec![]),
             (vec![gone], vec!["check gone", "delete one Background"]),
             (vec![renewed], vec!["check owner", "delete one Background"]),
-            (vec![there, gone], vec!["check gone", "leave one 1 owners"]),
+            (vec![there, gone], vec!["check gone", "leave one 1 owners, block 1"]),
         ] {
             assert_eq!(decide("one", &[owner(), of(&owners)]), wanted, "{owners:?}");
         }
@@ -291,8 +306,12 @@ mod tests {
         assert_eq!(decide("one", &[foreground.clone(), one.clone()]), ["delete one Background"]);
         assert_eq!(decide("one", &[foreground.clone(), one.clone(), two]), ["delete one Foreground"]);
         assert_eq!(decide("owner", &[foreground]), ["release owner"]);
+        // A circle of owners: the last one blocks nobody.
+        let (first, second) = (map("a", &[("c", "c")], &[FOREGROUND]), map("b", &[("a", "a")], &[FOREGROUND]));
+        let third = map("c", &[("b", "b")], &[]);
+        assert_eq!(decide("c", &[first, second, third]), ["leave c 1 owners, block 0", "delete c Foreground"]);
         let orphaning = map("owner", &[], &[ORPHAN]);
-        assert_eq!(decide("owner", &[orphaning.clone(), one]), ["leave one 0 owners"]);
+        assert_eq!(decide("owner", &[orphaning.clone(), one]), ["leave one 0 owners, block 0"]);
         assert_eq!(decide("owner", &[orphaning]), ["release owner"]);
     }
 }
