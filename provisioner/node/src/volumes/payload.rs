@@ -75,6 +75,16 @@ pub fn needs(volume: &Volume) -> Needs {
     Needs { names: Names::of(IN_VOLUME, volume), tokens: tokens.collect() }
 }
 
+/// Whether files of a pod's volumes are made of its own fields, which change under it.
+#[must_use]
+pub fn shows_itself(pod: &Pod) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|spec| &spec.volumes).flatten();
+    volumes.any(|volume| {
+        let mut sources = volume.projected.iter().flat_map(|one| &one.sources).flatten();
+        volume.downward_api.is_some() || sources.any(|source| source.downward_api.is_some())
+    })
+}
+
 /// Everything that files are taken from.
 pub struct Material<'a> {
     /// The pod, for its fields.

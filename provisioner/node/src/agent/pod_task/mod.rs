@@ -31,7 +31,7 @@ use super::{Context, blocking, chain, last_words, patch};
 use crate::net::Attachment;
 use crate::runtime::{ContainerState, Inventory, RuntimeError};
 use crate::volumes::PodFolder;
-use crate::volumes::payload::TokenSpec;
+use crate::volumes::payload::{TokenSpec, shows_itself};
 use probes::Probed;
 use volumes::Token;
 
@@ -157,6 +157,9 @@ impl PodTask {
         }
         match typed(&object) {
             Ok(pod) => {
+                if shows_itself(&pod) && !looks_alike(&pod, &self.pod) {
+                    self.memory.volumes_ready = false;
+                }
                 self.pod = pod;
                 self.object = object;
             }
@@ -399,4 +402,10 @@ impl PodTask {
 
 fn typed(object: &Object) -> Result<Pod, String> {
     Pod::deserialize(object.map()).map_err(|error| error.to_string())
+}
+
+/// Whether two states of a pod agree in all that its volumes may show of it.
+fn looks_alike(one: &Pod, other: &Pod) -> bool {
+    let (meta, others) = (&one.metadata, &other.metadata);
+    meta.labels == others.labels && meta.annotations == others.annotations && one.spec == other.spec
 }

@@ -51,6 +51,29 @@ async fn volumes_follow_their_sources() {
 }
 
 #[tokio::test]
+async fn volumes_follow_their_pods_labels() {
+    let root = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(Some(root.path())).await;
+    let items = json!([{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]);
+    let volumes = json!([
+        {"name": "d", "downwardAPI": {"items": items}},
+        {"name": "p", "projected": {"sources": [{"downwardAPI": {"items": items}}]}},
+    ]);
+    cluster.pod("p", "run", json!({"volumes": volumes, "automountServiceAccountToken": false})).await;
+    let pod = cluster.until::<Pod>("ns", "p", is_ready).await;
+    let folder = root.path().join("pods").join(pod.uid().0);
+    let patch = json!({"metadata": {"labels": {"key": "value"}}});
+    cluster.client.patch(&Resource::of::<Pod>(), &pod.key(), None, PatchKind::Merge, patch).await.unwrap();
+    for file in ["kubernetes.io~downward-api/d/labels", "kubernetes.io~projected/p/labels"] {
+        while !std::fs::read_to_string(folder.join("volumes").join(file)).unwrap().contains("key=\"value\"") {
+            tokio::task::yield_now().await;
+        }
+    }
+    drop(cluster.agent);
+    volumes::purge(root.path()).unwrap();
+}
+
+#[tokio::test]
 async fn tokens_are_renewed_in_time() {
     let root = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(Some(root.path())).await;
