@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use super::link::Links;
+use super::proxy::NodeView;
 use super::underlay::{Underlay, files};
 use super::{Attachment, NetError, PodNetwork, Ranges, netns, nft};
 
@@ -42,6 +43,8 @@ pub struct LinuxNetwork(Arc<Inner>);
 struct Inner {
     folder: PathBuf,
     address: Ipv4Addr,
+    host: Ipv4Addr,
+    underlay: Ipv4Net,
     ranges: Ranges,
     pods: watch::Sender<Option<Ipv4Net>>,
     taken: Mutex<BTreeMap<String, Ipv4Addr>>,
@@ -60,6 +63,8 @@ impl LinuxNetwork {
         Ok(Self(Arc::new(Inner {
             folder,
             address: underlay.node(index),
+            host: underlay.host(),
+            underlay: underlay.subnet,
             ranges,
             pods: watch::Sender::new(None),
             taken: Mutex::new(taken),
@@ -91,6 +96,13 @@ impl LinuxNetwork {
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.0.address
+    }
+
+    /// The node as the rules of its services see it.
+    #[must_use]
+    pub fn view(&self, name: &str) -> NodeView {
+        let Inner { address, host, underlay, ranges, .. } = *self.0;
+        NodeView { name: name.to_owned(), address, pods: ranges.pods, underlay, host }
     }
 
     /// The ranges of the cluster.

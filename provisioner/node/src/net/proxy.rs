@@ -49,6 +49,10 @@ pub struct NodeView {
     pub address: Ipv4Addr,
     /// Addresses of all pods of the cluster.
     pub pods: Ipv4Net,
+    /// Addresses of all nodes, and of their host.
+    pub underlay: Ipv4Net,
+    /// Address of the host among them.
+    pub host: Ipv4Addr,
 }
 
 /// Every port of every service that has an address, in order of its name.
@@ -171,13 +175,21 @@ fn add_frontend(table: &mut Table, frontend: &Frontend, node: &NodeView) {
     }
     let to_internal = Expr::Verdict(Verdict::Goto(internal_chain(frontend)));
     let rules = if frontend.external_local {
-        let from_pod = [Expr::Source(0), Expr::Mask(0, node.pods.netmask().octets())];
-        let from_pod = from_pod.into_iter().chain([equal(node.pods.network()), to_internal]).collect();
+        let from_pod = with(&within(Expr::Source(0), node.pods), &[to_internal]);
         vec![from_pod, balance(table, &format!("local-{}", frontend.name), &local, frontend.sticky)]
     } else {
         vec![vec![Expr::SetMark(MASQUERADE), to_internal]]
     };
     table.chains.push(Chain { name: external_chain(frontend), hook: None, rules });
+}
+
+fn with(start: &[Expr], end: &[Expr]) -> Vec<Expr> {
+    [start, end].concat()
+}
+
+/// Whether the address that `load` takes into register 0 lies in a range.
+fn within(load: Expr, range: Ipv4Net) -> Vec<Expr> {
+    vec![load, Expr::Mask(0, range.netmask().octets()), equal(range.network())]
 }
 
 fn equal(address: Ipv4Addr) -> Expr {
@@ -209,24 +221,34 @@ fn base_chains(node: &NodeView) -> Vec<Chain> {
     };
     let key = || [Expr::Destination(0), Expr::Protocol(1), Expr::Port(2)];
     let to_node = || [Expr::Destination(0), equal(node.address), Expr::Protocol(0), Expr::Port(1)];
-    let with = |start: &[Expr], end: &[Expr]| [start, end].concat();
     let find =
         vec![with(&key(), &[Expr::Act(0, "services".into())]), with(&to_node(), &[Expr::Act(0, "node-ports".into())])];
     let refuse = vec![
         with(&key(), &[Expr::In(0, "refused".into()), Expr::Reject]),
         with(&to_node(), &[Expr::In(0, "refused-ports".into()), Expr::Reject]),
     ];
-    let mark = MASQUERADE.to_ne_bytes();
-    let leave = vec![
-        vec![Expr::Mark(0), Expr::Mask(0, mark), Expr::Equal(0, mark.to_vec()), Expr::Masquerade],
-        vec![Expr::Source(0), Expr::Destination(1), Expr::In(0, "hairpin".into()), Expr::Masquerade],
-    ];
     vec![
         chain("from-links", HookKind::Nat, HookPoint::Prerouting, DSTNAT_PRIORITY, find.clone()),
         chain("from-here", HookKind::Nat, HookPoint::Output, DSTNAT_PRIORITY, find),
-        chain("leaving", HookKind::Nat, HookPoint::Postrouting, SRCNAT_PRIORITY, leave),
+        chain("leaving", HookKind::Nat, HookPoint::Postrouting, SRCNAT_PRIORITY, leaving(node)),
         chain("refuse-input", HookKind::Filter, HookPoint::Input, 0, refuse.clone()),
         chain("refuse-forward", HookKind::Filter, HookPoint::Forward, 0, refuse.clone()),
         chain("refuse-output", HookKind::Filter, HookPoint::Output, 0, refuse),
+    ]
+}
+
+/// What leaves a node under the node's own address.
+fn leaving(node: &NodeView) -> Vec<Vec<Expr>> {
+    let mark = MASQUERADE.to_ne_bytes();
+    let from_pod = || within(Expr::Source(0), node.pods);
+    let accept = [Expr::Verdict(Verdict::Accept)];
+    vec![
+        vec![Expr::Mark(0), Expr::Mask(0, mark), Expr::Equal(0, mark.to_vec()), Expr::Masquerade],
+        vec![Expr::Source(0), Expr::Destination(1), Expr::In(0, "hairpin".into()), Expr::Masquerade],
+        // Only nodes know the way back to a pod: pods of several clusters of a host have the same addresses.
+        with(&from_pod(), &[Expr::Destination(0), equal(node.host), Expr::Masquerade]),
+        with(&within(Expr::Destination(0), node.pods), &accept),
+        with(&within(Expr::Destination(0), node.underlay), &accept),
+        with(&from_pod(), &[Expr::Masquerade]),
     ]
 }

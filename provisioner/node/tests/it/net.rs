@@ -9,7 +9,7 @@ use std::time::Duration;
 use kprov_node::net::Ranges;
 use kprov_node::net::endpoints::Endpoint;
 use kprov_node::net::linux::LinuxNetwork;
-use kprov_node::net::proxy::{Frontend, NodeView, rules};
+use kprov_node::net::proxy::{Frontend, rules};
 use kprov_node::net::underlay::{Underlay, purge};
 use kprov_node::net::{Attachment, PodNetwork, netns};
 use kprov_schema::Uid;
@@ -49,8 +49,7 @@ impl Cluster {
 
     fn serve(&self, frontends: &[Frontend]) {
         for (i, node) in self.nodes.iter().enumerate() {
-            let view = NodeView { name: format!("n{i}"), address: node.address(), pods: node.ranges().pods };
-            node.set_rules(&rules(frontends, &view)).unwrap();
+            node.set_rules(&rules(frontends, &node.view(&format!("n{i}")))).unwrap();
         }
     }
 }
@@ -68,7 +67,10 @@ fn inside(pod: &Attachment) -> &Path {
 /// Answers each connection with `<own address> <client's address>`.
 fn listen(pod: &Attachment) {
     let own = pod.address;
-    let listener = netns::within(inside(pod), || TcpListener::bind("0.0.0.0:8080")).unwrap().unwrap();
+    answer(netns::within(inside(pod), || TcpListener::bind("0.0.0.0:8080")).unwrap().unwrap(), own);
+}
+
+fn answer(listener: TcpListener, own: IpAddr) {
     std::thread::Builder::new()
         .spawn(move || {
             for stream in listener.incoming() {
@@ -125,6 +127,20 @@ async fn pods_reach_pods_on_every_node_without_nat() {
     }
     for node in &cluster.nodes {
         assert_eq!(ask_from(&node.namespace(), at(a.address, 8080)).unwrap().0, a.address);
+    }
+}
+
+#[tokio::test]
+async fn pods_reach_their_host_by_their_nodes_address() {
+    let cluster = Cluster::up("host");
+    let (a, b) = (cluster.pod(0, "a").await, cluster.pod(1, "b").await);
+    cluster.serve(&[]);
+    let host = TcpListener::bind((cluster.underlay.host(), 0)).unwrap();
+    let port = host.local_addr().unwrap().port();
+    answer(host, cluster.underlay.host().into());
+    for (pod, node) in [(&a, 0), (&b, 1)] {
+        let host = at(cluster.underlay.host().into(), port);
+        assert_eq!(ask_from(inside(pod), host).unwrap().1, cluster.nodes[node].address());
     }
 }
 

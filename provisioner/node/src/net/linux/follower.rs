@@ -21,7 +21,7 @@ use crate::net::dns::server::Sockets;
 use crate::net::endpoints::Endpoint;
 use crate::net::follow::{Follow, Following};
 use crate::net::nft::Table;
-use crate::net::proxy::{Frontend, NodeView, frontends, rules};
+use crate::net::proxy::{Frontend, frontends, rules};
 
 const DNS_PORT: u16 = 53;
 const DOMAIN: &str = "cluster.local";
@@ -111,9 +111,7 @@ impl Follower {
         });
         let mut frontends = frontends(&services, &slices);
         frontends.extend(self.network.pod_range().into_iter().flat_map(|range| self.name_service(range)));
-        let view =
-            NodeView { name: self.name.clone(), address: self.network.address(), pods: self.network.ranges().pods };
-        let wanted = rules(&frontends, &view);
+        let wanted = rules(&frontends, &self.network.view(&self.name));
         if wanted != self.rules {
             let (network, table) = (self.network.clone(), wanted.clone());
             blocking(move || network.set_rules(&table)).await?;
