@@ -35,7 +35,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,9 +147,13 @@ impl Context {
         }
     }
 
-    /// Where seccomp profiles of the node are.
-    fn profiles(&self) -> PathBuf {
-        self.config.root.clone().unwrap_or_default().join("seccomp")
+    /// What the machine offers to security contexts.
+    fn host(&self) -> security::Host {
+        security::Host {
+            profiles: self.config.root.clone().unwrap_or_default().join("seccomp"),
+            // There when SELinux is on, whether it enforces or only tells.
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        }
     }
 }
 

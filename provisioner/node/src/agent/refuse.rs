@@ -1,6 +1,6 @@
 //! What pods may ask for and this node can't give: a table of fields.
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSpec, SELinuxOptions};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSpec};
 use kprov_schema::quantity::Quantity;
 
 use super::resources::containers;
@@ -36,10 +36,6 @@ fn some<T>(list: Option<&Vec<T>>) -> bool {
     list.is_some_and(|list| !list.is_empty())
 }
 
-fn selinux(options: Option<&SELinuxOptions>) -> bool {
-    options.is_some_and(|options| *options != SELinuxOptions::default())
-}
-
 type Asks<T> = (&'static str, fn(&T) -> bool);
 
 const POD: &[Asks<PodSpec>] = &[
@@ -56,9 +52,6 @@ const POD: &[Asks<PodSpec>] = &[
         })
     }),
     ("spec.os other than linux", |spec| spec.os.as_ref().is_some_and(|os| os.name != "linux")),
-    ("spec.securityContext.seLinuxOptions", |spec| {
-        selinux(spec.security_context.as_ref().and_then(|context| context.se_linux_options.as_ref()))
-    }),
     ("spec.securityContext.windowsOptions", |spec| {
         spec.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
     }),
@@ -85,9 +78,6 @@ const CONTAINER: &[Asks<Container>] = &[
     }),
     ("volumeMounts.recursiveReadOnly: Enabled", |one| {
         one.volume_mounts.iter().flatten().any(|mount| mount.recursive_read_only.as_deref() == Some("Enabled"))
-    }),
-    ("securityContext.seLinuxOptions", |one| {
-        selinux(one.security_context.as_ref().and_then(|context| context.se_linux_options.as_ref()))
     }),
     ("securityContext.windowsOptions", |one| {
         one.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())

@@ -1,17 +1,28 @@
 //! Who a container runs as, and what it may do, from its security context, its pod's and its image.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, ContainerUser, LinuxContainerUser, Pod, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerUser, LinuxContainerUser, Pod, SELinuxOptions, SeccompProfile, SecurityContext,
+};
 
 use super::decide::full_name;
 use crate::runtime::{Privileges, Seccomp};
+
+/// What the node's machine offers to security contexts.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Where seccomp profiles of the node are.
+    pub profiles: PathBuf,
+    /// Whether the kernel labels processes by SELinux.
+    pub selinux: bool,
+}
 
 /// The privileges of a container.
 ///
 /// `image_user` is the image's `USER` as written. Errors: a text for `CreateContainerConfigError`.
 /// Source: kubelet `verifyRunAsNonRoot`, `determineEffectiveSecurityContext`.
-pub fn privileges(pod: &Pod, container: &Container, image_user: &str, profiles: &Path) -> Result<Privileges, String> {
+pub fn privileges(pod: &Pod, container: &Container, image_user: &str, host: &Host) -> Result<Privileges, String> {
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
     let own = container.security_context.clone().unwrap_or_default();
     let user = id("runAsUser", own.run_as_user.or(of_pod.run_as_user))?;
@@ -19,8 +30,10 @@ pub fn privileges(pod: &Pod, container: &Container, image_user: &str, profiles: 
     if own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true) {
         not_root(pod, container, user, image_user)?;
     }
-    if let Some(policy) = of_pod.supplemental_groups_policy.as_deref().filter(|policy| *policy != "Merge") {
-        return Err(format!("supplementalGroupsPolicy {policy} is not supported by this node"));
+    // Where nothing is labelled, as on most machines, labels are left out: runtimes do so everywhere.
+    let labels = own.se_linux_options.as_ref().or(of_pod.se_linux_options.as_ref());
+    if host.selinux && labels.is_some_and(|labels| *labels != SELinuxOptions::default()) {
+        return Err("seLinuxOptions are not supported by this node".to_owned());
     }
     let mut extra_groups = Vec::new();
     for group in of_pod.supplemental_groups.iter().flatten().copied().chain(of_pod.fs_group) {
@@ -28,12 +41,13 @@ pub fn privileges(pod: &Pod, container: &Container, image_user: &str, profiles: 
     }
     let privileged = own.privileged == Some(true);
     let profile = own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref());
-    let seccomp = seccomp(profile.filter(|_| !privileged), profiles)?;
+    let seccomp = seccomp(profile.filter(|_| !privileged), &host.profiles)?;
     let capabilities = own.capabilities.clone().unwrap_or_default();
     Ok(Privileges {
         user,
         group,
         extra_groups,
+        groups_of_pod_only: of_pod.supplemental_groups_policy.as_deref() == Some("Strict"),
         privileged,
         add: plain(capabilities.add),
         drop: plain(capabilities.drop),
@@ -107,13 +121,34 @@ mod tests {
     use super::*;
 
     fn of(pod: Value, own: Value, image_user: &str) -> Result<Privileges, String> {
+        on(false, pod, own, image_user)
+    }
+
+    fn on(selinux: bool, pod: Value, own: Value, image_user: &str) -> Result<Privileges, String> {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u"},
             "spec": {"securityContext": pod, "containers": [{"name": "c", "securityContext": own}]},
         }))
         .expect("a pod");
         let container = &pod.spec.as_ref().expect("set above").containers[0];
-        privileges(&pod, container, image_user, Path::new("/profiles"))
+        privileges(&pod, container, image_user, &Host { profiles: PathBuf::from("/profiles"), selinux })
+    }
+
+    #[test]
+    fn labels_are_refused_only_where_there_are_some() {
+        let labels = json!({"seLinuxOptions": {"level": "s0:c1,c2"}});
+        for (pod, own) in [(labels.clone(), json!({})), (json!({}), labels)] {
+            assert_eq!(on(false, pod.clone(), own.clone(), ""), Ok(Privileges::default()));
+            assert_eq!(on(true, pod, own, ""), Err("seLinuxOptions are not supported by this node".to_owned()));
+        }
+        assert_eq!(on(true, json!({"seLinuxOptions": {}}), json!({}), ""), Ok(Privileges::default()));
+    }
+
+    #[test]
+    fn a_strict_pod_takes_no_groups_from_its_image() {
+        let policy = |policy: &str| of(json!({"supplementalGroupsPolicy": policy}), json!({}), "");
+        assert_eq!(policy("Merge"), Ok(Privileges::default()));
+        assert_eq!(policy("Strict"), Ok(Privileges { groups_of_pod_only: true, ..Privileges::default() }));
     }
 
     #[test]

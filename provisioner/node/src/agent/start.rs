@@ -232,7 +232,7 @@ impl Start<'_> {
         if args.is_empty() {
             return Err(StartFailure::new(Reason::CreateContainerError, "no command specified"));
         }
-        let privileges = security::privileges(self.pod, self.container, &image.user, &self.context.profiles());
+        let privileges = security::privileges(self.pod, self.container, &image.user, &self.context.host());
         let memory = self.context.config.capacity.memory_bytes;
         Ok(ContainerSpec {
             name: self.container.name.clone(),

@@ -137,6 +137,8 @@ pub struct Privileges {
     pub group: Option<u32>,
     /// Further groups.
     pub extra_groups: Vec<u32>,
+    /// The groups that the image's `/etc/group` lists the user in are not taken.
+    pub groups_of_pod_only: bool,
     /// Every capability the machine grants, devices included.
     pub privileged: bool,
     /// Capabilities beyond the default set, without `CAP_`; `ALL` is all.

@@ -20,7 +20,8 @@ struct Account<'a> {
 
 /// Decides with the texts of the image's `/etc/passwd` and `/etc/group`, empty where it has none.
 ///
-/// A user of the pod's wins over the image's. Groups that `/etc/group` lists the user in are added.
+/// A user of the pod's wins over the image's. Groups that `/etc/group` lists the user in are added, unless only the
+/// pod's own are wanted.
 /// `Err` names what the image does not know, in the words that upstream uses.
 pub(super) fn identify(passwd: &str, group: &str, image_user: &str, wishes: &Privileges) -> Result<Identity, String> {
     let (user, image_group) = match image_user.split_once(':') {
@@ -45,7 +46,8 @@ pub(super) fn identify(passwd: &str, group: &str, image_user: &str, wishes: &Pri
         (None, Some(name)) => group_id(group, name)?,
         (None, None) => found.map_or(0, |a| a.gid),
     };
-    let mut groups = found.map(|a| memberships(group, a.name)).unwrap_or_default();
+    let listed = found.filter(|_| !wishes.groups_of_pod_only);
+    let mut groups = listed.map(|a| memberships(group, a.name)).unwrap_or_default();
     groups.extend(&wishes.extra_groups);
     groups.push(gid);
     groups.sort_unstable();
@@ -108,6 +110,7 @@ mod tests {
             ("web:staff", wish(Some(33), None), "33:44 [4, 44, 2000] /srv"),
             ("web", wish(Some(1000), Some(3000)), "1000:3000 [2000, 3000] /"),
             ("web", wish(None, Some(3000)), "33:3000 [4, 2000, 3000] /srv"),
+            ("web", Privileges { groups_of_pod_only: true, ..wish(None, None) }, "33:44 [44, 2000] /srv"),
         ];
         for (image_user, wishes, expected) in cases {
             assert_eq!(show(image_user, &wishes), expected, "{image_user:?} {wishes:?}");
