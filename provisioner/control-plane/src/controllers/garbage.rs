@@ -272,7 +272,8 @@ mod tests {
             Action::Check(Check::Absent { key, .. }) => format!("check {}", key.name),
             Action::Delete { key, options, .. } => format!("delete {} {:?}", key.name, options.propagation.unwrap()),
             Action::Patch { key, patch, .. } => {
-                let left = patch["metadata"].get("ownerReferences").and_then(Value::as_array);
+                let left =
+                    patch["metadata"].get("ownerReferences").map(|left| left.as_array().map_or(&[][..], Vec::as_slice));
                 let blocking = |owners: &[Value]| owners.iter().filter(|one| one["blockOwnerDeletion"] == true).count();
                 left.map_or(format!("release {}", key.name), |left| {
                     format!("leave {} {} owners, block {}", key.name, left.len(), blocking(left))
