@@ -25,8 +25,8 @@ pub async fn session(
     wanted: Wanted,
 ) -> Result<Start, Status> {
     let pod = pod(object)?;
-    let running = inventory(context, object).await?.containers.into_iter().filter(|one| one.name == container);
-    let found = running.filter(|one| matches!(one.state, ContainerState::Running { .. })).last();
+    let mut running = inventory(context, object).await?.containers.into_iter().filter(|one| one.name == container);
+    let found = running.rfind(|one| matches!(one.state, ContainerState::Running { .. }));
     let Some(found) = found else {
         return Err(failure(match task {
             Task::Exec(_) => format!("container not found ({container:?})"),

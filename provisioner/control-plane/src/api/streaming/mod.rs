@@ -131,7 +131,7 @@ async fn session(request: &Request<'_>, pod: Arc<Object>, kind: Kind) -> Result<
     let offer = Offer::read(asked)?;
     let (accepted, protocol) = match offer.accept(&session::PROTOCOLS) {
         Ok(accepted) => accepted,
-        Err(refusal) => return Ok(refusal),
+        Err(refusal) => return Ok(*refusal),
     };
     let wanted = wanted(&asked.query);
     let task = match kind {
@@ -160,7 +160,7 @@ async fn ports(request: &Request<'_>, pod: Arc<Object>) -> Result<Response<Body>
     let offer = Offer::read(asked)?;
     let (accepted, protocol) = match offer.accept(&forward::PROTOCOLS) {
         Ok(accepted) => accepted,
-        Err(refusal) => return Ok(refusal),
+        Err(refusal) => return Ok(*refusal),
     };
     let named = match forward::ports(&asked.query, protocol) {
         Ok(ports) => ports,

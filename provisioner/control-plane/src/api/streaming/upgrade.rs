@@ -66,19 +66,19 @@ impl Offer {
     /// refuses.
     ///
     /// Source: `httpstream.Handshake`, and `handshake` of `wsstream`.
-    pub(super) fn accept<T: Copy>(&self, known: &Known<T>) -> Result<(Response<Body>, T), Response<Body>> {
+    pub(super) fn accept<T: Copy>(&self, known: &Known<T>) -> Result<(Response<Body>, T), Box<Response<Body>>> {
         let known = match self.transport {
             Transport::WebSocket(_) => known.websocket,
             Transport::Spdy => known.spdy,
         };
         if matches!(self.transport, Transport::Spdy) && self.protocols.is_empty() {
             let message = "unable to upgrade: header X-Stream-Protocol-Version does not exist in request";
-            return Err(text(&errors::plain(400, message)));
+            return Err(Box::new(text(&errors::plain(400, message))));
         }
         let none = [String::new()];
         let offered = if self.protocols.is_empty() { &none[..] } else { &self.protocols };
         let chosen = offered.iter().find_map(|offered| known.iter().find(|(name, _)| name == offered));
-        let Some((name, chosen)) = chosen else { return Err(self.refusal(known)) };
+        let Some((name, chosen)) = chosen else { return Err(Box::new(self.refusal(known))) };
         let mut response = Response::new(Body::whole(bytes::Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();

@@ -185,7 +185,7 @@ impl Hearing {
 
     async fn open(&mut self, number: u32, ends: bool, headers: &[u8]) -> io::Result<()> {
         let headers = self.headers.unpack(headers)?;
-        if number == 0 || number % 2 == 0 || self.streams.contains_key(&number) {
+        if number == 0 || number.is_multiple_of(2) || self.streams.contains_key(&number) {
             return Err(broken(format!("a stream of number {number}")));
         }
         // Without a sender the session has ended, and nothing more is said.
