@@ -156,7 +156,7 @@ fn everything_a_pod_can_say() {
         .run_as_group(1000)
         .fs_group(2000)
         .app_armor(AppArmor::RuntimeDefault)
-        .sysctl("net.core.somaxconn", "1024")
+        .sysctl("net.ipv4.tcp_syncookies", "1")
         .restricted()
         .replicas(3)
         .rolling(1, "25%")

@@ -66,6 +66,9 @@ fn at_terminal(cluster: &TestCluster, line: &str, typed: &str) -> Output {
     fed(&mut script, typed.as_bytes())
 }
 
+/// Prints the terminal's size once it is the client's: to a terminal that it comes back to, kubectl tells another one first.
+const SIZED: &str = "until stty size | grep -q '^33 101$'; do sleep 0.1; done; stty size";
+
 #[test]
 fn commands_run_in_containers() {
     let cluster = cluster("exec", 1, &["busybox"]);
@@ -101,7 +104,7 @@ fn commands_run_in_containers() {
         let (_, _, cried) = run("exec nobody -- true", b"");
         assert!(cried.contains("pods \"nobody\" not found"), "{protocol}: {cried}");
     }
-    let out = at_terminal(&cluster, "exec -it shell -c main -- sh", "stty size; tty; exit 7\r");
+    let out = at_terminal(&cluster, "exec -it shell -c main -- sh", &format!("{SIZED}; tty; exit 7\r"));
     let said = text(&out.stdout);
     assert!(said.contains("33 101\r\n") && said.contains("/dev/pts/0\r\n"), "{said}");
     assert_eq!(out.status.code(), Some(7), "{said}");
@@ -173,8 +176,8 @@ fn a_pod_runs_for_its_client(cluster: &TestCluster) {
     let out = fed(cluster.kubectl_command().args(run), b"given\n");
     assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(3), "given\n"), "{}", text(&out.stderr));
     assert!(cluster.k("get pod one").is_err(), "it went with its client");
-    let out =
-        at_terminal(cluster, "run two --rm -it --quiet --restart=Never --image=busybox -- sh", "stty size\rexit\r");
+    let run = "run two --rm -it --quiet --restart=Never --image=busybox -- sh";
+    let out = at_terminal(cluster, run, &format!("{SIZED}\rexit\r"));
     assert!(text(&out.stdout).contains("33 101\r\n"), "{}", text(&out.stdout));
 }
 

@@ -35,7 +35,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::kernel;
 use crate::logs;
 use crate::net::PodNetwork;
 use crate::runtime::Runtime;
@@ -151,8 +152,7 @@ impl Context {
     fn host(&self) -> security::Host {
         security::Host {
             profiles: self.config.root.clone().unwrap_or_default().join("seccomp"),
-            // There when SELinux is on, whether it enforces or only tells.
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            selinux: kernel::has_selinux(),
         }
     }
 }

@@ -6,6 +6,11 @@ fn needs_linux<T>(what: &str) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, format!("{what} need Linux")))
 }
 
+/// Nothing is labelled.
+pub(crate) fn has_selinux() -> bool {
+    false
+}
+
 /// Nothing is mounted below the agent's root.
 pub mod mounts {
     use std::io;

@@ -10,5 +10,5 @@ use absent as arm;
 #[cfg(containers)]
 use linux as arm;
 
-pub(crate) use arm::watch;
+pub(crate) use arm::{has_selinux, watch};
 pub use arm::{mounts, sub_path};

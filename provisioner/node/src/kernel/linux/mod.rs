@@ -4,3 +4,8 @@ mod machine;
 pub mod mounts;
 pub mod sub_path;
 pub(crate) mod watch;
+
+/// Whether SELinux is on, be it that it enforces or that it only tells.
+pub(crate) fn has_selinux() -> bool {
+    std::path::Path::new("/sys/fs/selinux/enforce").exists()
+}
