@@ -43,6 +43,35 @@ pub(crate) fn prepare_counted<S: Clone + PartialEq + Serialize, T: Clone + Defau
     }
 }
 
+/// The same where a status brings nothing but itself; see [`crate::kind::STATUS_ALONE`].
+pub(crate) fn prepare_counted_alone<S: Clone + PartialEq + Serialize, T: Clone + Default>(
+    (metadata, spec, status): (&mut ObjectMeta, &mut S, &mut Option<T>),
+    old: Option<(&ObjectMeta, &S, &Option<T>)>,
+    write: Write,
+) {
+    prepare_counted((metadata, spec, status), old, write);
+    if let Some((before, ..)) = old.filter(|_| write == Write::Status) {
+        keep_metadata(metadata, before);
+    }
+}
+
+/// Prepares an object whose spec is not counted and whose status brings nothing but itself; new ones say `first`.
+pub(crate) fn prepare_uncounted_alone<S: Clone, T: Clone>(
+    (metadata, spec, status): (&mut ObjectMeta, &mut S, &mut Option<T>),
+    old: Option<(&ObjectMeta, &S, &Option<T>)>,
+    write: Write,
+    first: T,
+) {
+    match (old, write) {
+        (None, _) => *status = Some(first),
+        (Some((before, kept, _)), Write::Status) => {
+            spec.clone_from(kept);
+            keep_metadata(metadata, before);
+        }
+        (Some((.., kept)), _) => status.clone_from(kept),
+    }
+}
+
 /// Prepares an object without a status whose spec is counted by its generation.
 pub(crate) fn prepare_spec<S: Clone + PartialEq + Serialize>(
     (metadata, spec): (&mut ObjectMeta, &mut S),

@@ -83,10 +83,7 @@ impl Rules for PriorityLevelConfiguration {
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
         let before = old.map(|old| (&old.metadata, &old.spec, &old.status));
-        parts::prepare_counted((&mut self.metadata, &mut self.spec, &mut self.status), before, write);
-        if let Some(old) = old.filter(|_| write == Write::Status) {
-            parts::keep_metadata(&mut self.metadata, &old.metadata);
-        }
+        parts::prepare_counted_alone((&mut self.metadata, &mut self.spec, &mut self.status), before, write);
     }
 
     fn validate(&self, _: Option<&Self>, write: Write) -> Vec<FieldError> {

@@ -33,14 +33,9 @@ impl Rules for ResourceClaim {
     }
 
     fn prepare(&mut self, old: Option<&Self>, write: Write) {
-        match (old, write) {
-            (None, _) => self.status = Some(ResourceClaimStatus::default()),
-            (Some(old), Write::Status) => {
-                self.spec.clone_from(&old.spec);
-                parts::keep_metadata(&mut self.metadata, &old.metadata);
-            }
-            (Some(old), _) => self.status.clone_from(&old.status),
-        }
+        let before = old.map(|old| (&old.metadata, &old.spec, &old.status));
+        let first = ResourceClaimStatus::default();
+        parts::prepare_uncounted_alone((&mut self.metadata, &mut self.spec, &mut self.status), before, write, first);
     }
 
     fn validate(&self, old: Option<&Self>, write: Write) -> Vec<FieldError> {
